@@ -1,0 +1,42 @@
+package dfs
+
+import "fmt"
+
+// InodeID names an inode for ever; ids are not used again. The root is RootID.
+type InodeID uint64
+
+// RootID is the root directory's inode.
+const RootID InodeID = 1
+
+// FileVersion names one immutable content of a file (contract C4): what caches key by.
+type FileVersion struct {
+	Inode   InodeID
+	Version uint32
+}
+
+// String is "inode.version".
+func (f FileVersion) String() string { return fmt.Sprintf("%d.%d", uint64(f.Inode), f.Version) }
+
+// BlockID is one block of a file version: bytes [Index*blockSize, (Index+1)*blockSize).
+type BlockID struct {
+	File  FileVersion
+	Index uint32
+}
+
+// String is "inode.version/index".
+func (b BlockID) String() string { return fmt.Sprintf("%v/%d", b.File, b.Index) }
+
+// MountID names an entry of the mount table for ever.
+type MountID uint64
+
+// WorkerID names a worker across restarts; it lies beside its data.
+type WorkerID string
+
+// SessionID names a client's session with the master (contract C2).
+type SessionID uint64
+
+// Sizes.
+const (
+	PageSizeBytes         = 1 << 20
+	DefaultBlockSizeBytes = 64 << 20
+)

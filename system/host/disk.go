@@ -1,0 +1,26 @@
+package host
+
+import (
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// diskFS is the machine's file system, whose read-write files can also punch holes.
+type diskFS struct{ vfs.FS }
+
+func newDiskFS(fs vfs.FS) vfs.FS { return diskFS{fs} }
+
+func (d diskFS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.OpenReadWrite(name, category, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return diskFile{f}, nil
+}
+
+// Unwrap implements vfs.FS.
+func (d diskFS) Unwrap() vfs.FS { return d.FS }
+
+type diskFile struct{ vfs.File }
+
+// PunchHole implements HolePuncher.
+func (f diskFile) PunchHole(offset, length int64) error { return punchHole(f.Fd(), offset, length) }

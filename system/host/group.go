@@ -1,0 +1,77 @@
+package host
+
+import (
+	"context"
+	"sync"
+)
+
+// Group runs tasks and waits for all of them, keeping the first error.
+type Group struct {
+	h     Host
+	limit *Semaphore
+
+	mu      sync.Mutex
+	running int
+	err     error
+	idle    Event
+}
+
+// NewGroup makes a group of at most limit tasks at a time (0: no limit of its own).
+func NewGroup(h Host, limit int) *Group {
+	g := &Group{h: h}
+	if limit > 0 {
+		g.limit = NewSemaphore(h, int64(limit))
+	}
+	return g
+}
+
+// Go starts task, waiting for a place first. It returns ctx.Err() when none came free in time.
+func (g *Group) Go(ctx context.Context, name string, task func() error) error {
+	if g.limit != nil {
+		if err := g.limit.Acquire(ctx, 1); err != nil {
+			return err
+		}
+	}
+	g.mu.Lock()
+	if g.running == 0 {
+		g.idle = g.h.NewEvent()
+	}
+	g.running++
+	g.mu.Unlock()
+	g.h.Go(name, func() { g.finish(task()) })
+	return nil
+}
+
+func (g *Group) finish(err error) {
+	if g.limit != nil {
+		g.limit.Release(1)
+	}
+	g.mu.Lock()
+	if g.err == nil {
+		g.err = err
+	}
+	g.running--
+	var idle Event
+	if g.running == 0 {
+		idle = g.idle
+	}
+	g.mu.Unlock()
+	wake(idle)
+}
+
+// Wait returns the first error once no task runs, or ctx.Err().
+func (g *Group) Wait(ctx context.Context) error {
+	for {
+		g.mu.Lock()
+		if g.running == 0 {
+			defer g.mu.Unlock()
+			return g.err
+		}
+		idle := g.idle
+		g.mu.Unlock()
+		if err := idle.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+

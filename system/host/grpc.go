@@ -1,0 +1,35 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// refuseUnbounded answers a unary call that has no deadline with InvalidArgument: every request has an end.
+// A handler's panic is a broken invariant: the process dies with the stack, as it would in the simulator, rather than
+// going on with a half-made change.
+func refuseUnbounded(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		return nil, status.Errorf(codes.InvalidArgument, "%s: the request has no deadline; set one on the caller's context", info.FullMethod)
+	}
+	defer dieOnPanic(info.FullMethod)
+	return handler(ctx, req)
+}
+
+func recoverStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	defer dieOnPanic(info.FullMethod)
+	return handler(srv, ss)
+}
+
+func dieOnPanic(method string) {
+	if r := recover(); r != nil {
+		fmt.Fprintf(os.Stderr, "panic in %s: %v\n%s", method, r, debug.Stack())
+		os.Exit(2)
+	}
+}

@@ -1,0 +1,7 @@
+package host
+
+import "golang.org/x/sys/unix"
+
+func punchHole(fd uintptr, offset, length int64) error {
+	return unix.Fallocate(int(fd), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, offset, length)
+}

@@ -1,0 +1,187 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Windows and buffers of every connection: with 8 MiB windows and 1 MiB socket buffers one stream of 1 MiB chunks is
+// bound by memory copies, not by round trips (DESIGN section 14).
+const (
+	streamWindowBytes  = 8 << 20
+	socketBufferBytes  = 1 << 20
+	maxMessageBytes    = 16 << 20
+	maxStreamsPerConn  = 1 << 20
+	keepaliveInterval  = 10 * time.Second
+	keepaliveTimeout   = 5 * time.Second
+	dialBackoffCeiling = 500 * time.Millisecond
+)
+
+// Real is the machine itself.
+type Real struct {
+	fs vfs.FS
+}
+
+// NewReal returns the machine's own clock, goroutines, network and disk.
+func NewReal() *Real { return &Real{fs: newDiskFS(vfs.Default)} }
+
+// Now implements Host.
+func (*Real) Now() time.Time { return time.Now() }
+
+// Sleep implements Host.
+func (*Real) Sleep(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Go implements Host.
+func (*Real) Go(_ string, task func()) { go task() }
+
+// NewEvent implements Host.
+func (*Real) NewEvent() Event { return &realEvent{done: make(chan struct{})} }
+
+// WithCancel implements Host.
+func (*Real) WithCancel(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}
+
+// WithTimeout implements Host.
+func (*Real) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d)
+}
+
+type globalSource struct{}
+
+func (globalSource) Uint64() uint64 { return rand.Uint64() }
+
+// Rand implements Host.
+func (*Real) Rand() *rand.Rand { return rand.New(globalSource{}) }
+
+// FS implements Host.
+func (r *Real) FS() vfs.FS { return r.fs }
+
+// Dial implements Host.
+func (*Real) Dial(target string) (Conn, error) {
+	params := grpc.ConnectParams{MinConnectTimeout: time.Second}
+	params.Backoff.BaseDelay = 20 * time.Millisecond
+	params.Backoff.Multiplier = 1.6
+	params.Backoff.Jitter = 0.2
+	params.Backoff.MaxDelay = dialBackoffCeiling
+	conn, err := grpc.NewClient("passthrough:///"+target,
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(params),
+		grpc.WithInitialWindowSize(streamWindowBytes),
+		grpc.WithInitialConnWindowSize(2*streamWindowBytes),
+		grpc.WithReadBufferSize(socketBufferBytes),
+		grpc.WithWriteBufferSize(socketBufferBytes),
+		grpc.WithSharedWriteBuffer(true),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveInterval, Timeout: keepaliveTimeout}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxCallSendMsgSize(maxMessageBytes)),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", target, err)
+	}
+	return conn, nil
+}
+
+// Listen implements Host.
+func (*Real) Listen(addr string) (Server, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w; choose a free port, or 0 for any", addr, err)
+	}
+	s := &realServer{listener: l}
+	s.Server = grpc.NewServer(
+		grpc.InitialWindowSize(streamWindowBytes),
+		grpc.InitialConnWindowSize(2*streamWindowBytes),
+		grpc.ReadBufferSize(socketBufferBytes),
+		grpc.WriteBufferSize(socketBufferBytes),
+		grpc.SharedWriteBuffer(true),
+		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.MaxSendMsgSize(maxMessageBytes),
+		grpc.MaxConcurrentStreams(maxStreamsPerConn),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveInterval / 2, PermitWithoutStream: true}),
+		grpc.ChainUnaryInterceptor(refuseUnbounded),
+		grpc.ChainStreamInterceptor(recoverStream),
+	)
+	return s, nil
+}
+
+type realServer struct {
+	*grpc.Server
+	listener net.Listener
+	serving  atomic.Bool
+}
+
+func (s *realServer) Addr() string { return s.listener.Addr().String() }
+
+func (s *realServer) Serve() {
+	s.serving.Store(true)
+	go func() { _ = s.Server.Serve(s.listener) }() // returns only when stopped
+}
+
+func (s *realServer) Stop(ctx context.Context) {
+	if !s.serving.Load() {
+		_ = s.listener.Close()
+		return
+	}
+	done := make(chan struct{})
+	go func() { s.GracefulStop(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.Server.Stop()
+		<-done
+	}
+}
+
+type realEvent struct {
+	once sync.Once
+	done chan struct{}
+}
+
+func (e *realEvent) Set() { e.once.Do(func() { close(e.done) }) }
+
+func (e *realEvent) IsSet() bool {
+	select {
+	case <-e.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (e *realEvent) Wait(ctx context.Context) error {
+	if e.IsSet() {
+		return nil
+	}
+	select {
+	case <-e.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,61 @@
+package host
+
+import "context"
+
+// waiters is a FIFO of parked tasks. Its owner's sync.Mutex guards it.
+type waiters struct{ events []Event }
+
+func (w *waiters) add(h Host) Event {
+	e := h.NewEvent()
+	w.events = append(w.events, e)
+	return e
+}
+
+// pop removes and returns the longest waiting, or nil.
+func (w *waiters) pop() Event {
+	if len(w.events) == 0 {
+		return nil
+	}
+	e := w.events[0]
+	w.events[0] = nil
+	w.events = w.events[1:]
+	if len(w.events) == 0 {
+		w.events = nil
+	}
+	return e
+}
+
+// remove takes e out and tells whether it was still waiting; if not, it had been handed a wake-up.
+func (w *waiters) remove(e Event) bool {
+	for i, x := range w.events {
+		if x == e {
+			w.events = append(w.events[:i], w.events[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+func wake(e Event) {
+	if e != nil {
+		e.Set()
+	}
+}
+
+// WaitAny is a convenience for a wait that a second event may cut short: it returns nil as soon as either is set.
+func WaitAny(ctx context.Context, h Host, a, b Event) error {
+	if a.IsSet() || b.IsSet() {
+		return nil
+	}
+	either := h.NewEvent()
+	inner, cancel := h.WithCancel(ctx)
+	defer cancel()
+	for _, e := range []Event{a, b} {
+		h.Go("wait-any", func() {
+			if e.Wait(inner) == nil {
+				either.Set()
+			}
+		})
+	}
+	return either.Wait(ctx)
+}
