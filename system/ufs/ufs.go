@@ -1,6 +1,10 @@
-// Package ufs is the under store seam: the small interface that every driver (local, s3, mem) implements, its registry by
-// URI scheme, and behaviour added by wrapping (retry, throttle, metrics, faults). It owns no data. Masters use it for
-// metadata, workers for data. Package ufstest holds the conformance suite that every driver runs.
+// Package ufs is the under store seam: the small interface that every driver (local, s3, mem) implements, and behaviour
+// added by wrapping (Retry, Throttle, Metrics, Faults, ReadOnly). It owns no data. Masters use it for metadata, workers
+// for data. Package drivers opens a store by its URI; package ufstest holds the conformance suite that every driver runs.
+//
+// Wrappers compose from the inside out. The usual order is
+//
+//	driver -> Metrics (each attempt is counted) -> Throttle (each attempt is paid for) -> Retry -> ReadOnly
 package ufs
 
 import (
@@ -35,14 +39,18 @@ type Store interface {
 	Stat(ctx context.Context, path string) (Entry, error)
 	// List yields the direct children of dir whose name is greater than after, in ascending byte order of their names,
 	// at constant memory where the store allows. It ends at the first error. A missing directory yields NotFound.
+	// Names that Forebay cannot hold (not UTF-8) and special files are left out and counted (SkipCounter).
 	List(ctx context.Context, dir, after string) iter.Seq2[Entry, error]
-	// Open reads length bytes from offset; a range past the end is cut short.
+	// Open reads length bytes from offset; a range past the end is cut short. ctx covers the reader's whole life.
 	Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error)
-	// Create starts a new object, making parents as needed. Nothing is visible before Commit, which replaces what was there.
+	// Create starts a new object, making parents as needed. Nothing is visible before Commit, which replaces what was
+	// there. ctx covers the writer's life up to Commit.
 	Create(ctx context.Context, path string, mode uint32) (Writer, error)
 	// Remove removes an object or an empty directory.
 	Remove(ctx context.Context, path string) error
-	// Rename moves an object or a whole directory, replacing a target object. Parents of the target are made as needed.
+	// Rename moves an object or a whole directory, replacing a target object; a target directory must be empty. Parents
+	// of the target are made as needed. A store without renames copies and deletes in steps: a rename that was cut off
+	// goes on when it is called again with the same paths.
 	Rename(ctx context.Context, from, to string) error
 	// Mkdir makes a directory and its parents; one that exists is no error.
 	Mkdir(ctx context.Context, path string, mode uint32) error
@@ -50,7 +58,10 @@ type Store interface {
 	Close() error
 }
 
-// Writer receives the content of one object in order.
+// Writer receives the content of one object in order. One task uses it.
+//
+// After an Unavailable error a call may be repeated: Write with what it did not take (p[n:]), Commit as it was. The
+// driver settles what the first attempt did, so that a repeated Commit publishes the object once.
 type Writer interface {
 	io.Writer
 	// Commit makes the object visible, durably, and tells its entry.
@@ -59,7 +70,42 @@ type Writer interface {
 	Abort()
 }
 
-// AttrSetter is implemented by stores that keep mode and owner.
+// AttrSetter is implemented by stores that keep mode and owner. Find it with As, since stores come wrapped.
 type AttrSetter interface {
 	SetAttr(ctx context.Context, path string, mode *uint32, owner, group *string, modTime *time.Time) error
+}
+
+// SkipCounter is implemented by stores that leave entries out of listings. Find it with As.
+type SkipCounter interface {
+	// Skipped is how many entries were left out since the store was opened.
+	Skipped() int64
+}
+
+// Fingerprinted is implemented by readers of stores that know which content they read: a reader of pages compares it
+// with the one that it expects, at no further request.
+type Fingerprinted interface {
+	Fingerprint() string
+}
+
+// FingerprintOf is the content that r reads, or "" when its store cannot tell.
+func FingerprintOf(r io.Reader) string {
+	if f, ok := r.(Fingerprinted); ok {
+		return f.Fingerprint()
+	}
+	return ""
+}
+
+// As finds the outermost layer of s that implements T.
+func As[T any](s Store) (T, bool) {
+	for {
+		if t, ok := s.(T); ok {
+			return t, true
+		}
+		w, ok := s.(interface{ Unwrap() Store })
+		if !ok {
+			var none T
+			return none, false
+		}
+		s = w.Unwrap()
+	}
 }

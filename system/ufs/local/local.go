@@ -1,0 +1,313 @@
+// Package local is the under store on a directory of this machine: a disk, or NFS that is mounted. It owns nothing but
+// the temporary files of its writers. The directory is its root, and no path or symbolic link leads out of it (os.Root).
+//
+// A write goes to a temporary file beside its target, is synced, renamed over it, and its directory is synced: after
+// Commit the object survives a power cut, before it nothing is visible. Temporary files that a crash left are removed
+// by a listing that meets them a day later. Of special files (pipes, devices, sockets) and names that are not UTF-8
+// listings say nothing but a count.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/ufs"
+)
+
+// Store is one directory tree.
+type Store struct {
+	h       host.Host
+	root    *os.Root
+	dir     string
+	names   idNames
+	skipped atomic.Int64
+	temps   atomic.Uint64 // makes temporary names of this store differ
+}
+
+// Open opens the store whose root is dir, an absolute path of an existing directory.
+func Open(h host.Host, dir string) (*Store, error) {
+	const op = "open under store"
+	if !filepath.IsAbs(dir) {
+		return nil, dfs.Errorf(dfs.InvalidArgument, op, dir, "give an absolute path, or file:///path")
+	}
+	info, err := os.Stat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, dfs.Errorf(dfs.NotFound, op, dir, "no such directory on this machine: make it (on every master and "+
+			"worker: a local under store must be one shared directory), or correct the mount's URI")
+	}
+	if err != nil {
+		return nil, convert(err, op, dir)
+	}
+	if !info.IsDir() {
+		return nil, dfs.Errorf(dfs.NotDirectory, op, dir, "an under store is a directory: mount the one that holds this file")
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, convert(err, op, dir)
+	}
+	return &Store{h: h, root: root, dir: dir}, nil
+}
+
+// Close implements ufs.Store.
+func (s *Store) Close() error { return convert(s.root.Close(), "close", s.dir) }
+
+// Skipped implements ufs.SkipCounter.
+func (s *Store) Skipped() int64 { return s.skipped.Load() }
+
+// native is the path as os.Root takes it.
+func native(path string) string {
+	if path == "" {
+		return "."
+	}
+	return path
+}
+
+// begin checks what every operation checks first.
+func begin(ctx context.Context, op, path string) error {
+	if err := ufs.CheckPath(op, path); err != nil {
+		return err
+	}
+	return dfs.Wrap(ctx.Err(), op, path)
+}
+
+// Stat implements ufs.Store. It follows symbolic links inside the root.
+func (s *Store) Stat(ctx context.Context, path string) (ufs.Entry, error) {
+	if err := begin(ctx, "stat", path); err != nil {
+		return ufs.Entry{}, err
+	}
+	info, err := s.root.Stat(native(path))
+	if err != nil {
+		return ufs.Entry{}, convert(err, "stat", path)
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return ufs.Entry{}, special("stat", path)
+	}
+	_, name := ufs.Split(path)
+	return s.entry(name, info), nil
+}
+
+func special(op, path string) error {
+	return dfs.Errorf(dfs.UnsupportedFeature, op, path, "it is a pipe, device or socket: only files and directories are served")
+}
+
+// entry describes info, a regular file or a directory.
+func (s *Store) entry(name string, info os.FileInfo) ufs.Entry {
+	e := ufs.Entry{Name: name, Dir: info.IsDir(), ModTime: info.ModTime(), Mode: unixMode(info.Mode())}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		e.Owner, e.Group = s.names.user(st.Uid), s.names.group(st.Gid)
+	}
+	if !e.Dir {
+		e.Size = info.Size()
+		e.Fingerprint = fingerprint(info)
+	}
+	return e
+}
+
+// fingerprint is size, modification time and inode: what tells one content from the next without reading it.
+func fingerprint(info os.FileInfo) string {
+	inode := uint64(0)
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		inode = st.Ino
+	}
+	return fmt.Sprintf("%x-%x-%x", info.Size(), info.ModTime().UnixNano(), inode)
+}
+
+func unixMode(m os.FileMode) uint32 {
+	mode := uint32(m.Perm())
+	for _, bit := range []struct {
+		os   os.FileMode
+		unix uint32
+	}{{os.ModeSetuid, 0o4000}, {os.ModeSetgid, 0o2000}, {os.ModeSticky, 0o1000}} {
+		if m&bit.os != 0 {
+			mode |= bit.unix
+		}
+	}
+	return mode
+}
+
+func osMode(mode uint32) os.FileMode {
+	m := os.FileMode(mode & 0o777)
+	if mode&0o4000 != 0 {
+		m |= os.ModeSetuid
+	}
+	if mode&0o2000 != 0 {
+		m |= os.ModeSetgid
+	}
+	if mode&0o1000 != 0 {
+		m |= os.ModeSticky
+	}
+	return m
+}
+
+// Open implements ufs.Store.
+func (s *Store) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error) {
+	if err := begin(ctx, "open", path); err != nil {
+		return nil, err
+	}
+	if offset < 0 || length < 0 {
+		return nil, dfs.Errorf(dfs.InvalidArgument, "open", path, "range %d+%d: both must be at least 0", offset, length)
+	}
+	// O_NONBLOCK: opening a pipe must not wait for its writer.
+	f, err := s.root.OpenFile(native(path), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, convert(err, "open", path)
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		err = convert(err, "open", path)
+	case info.IsDir():
+		err = dfs.Errorf(dfs.IsDirectory, "open", path, "only files can be read")
+	case !info.Mode().IsRegular():
+		err = special("open", path)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return &reader{ctx: ctx, f: f, r: io.NewSectionReader(f, offset, length), path: path, print: fingerprint(info)}, nil
+}
+
+type reader struct {
+	ctx   context.Context
+	f     *os.File
+	r     *io.SectionReader
+	path  string
+	print string
+}
+
+// Read stops at the context's end; one read from a disk is not interrupted.
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, dfs.Wrap(err, "read", r.path)
+	}
+	n, err := r.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = convert(err, "read", r.path)
+	}
+	return n, err
+}
+
+// Fingerprint implements ufs.Fingerprinted: of the file that is open, even if another has its name by now.
+func (r *reader) Fingerprint() string { return r.print }
+
+// Close implements io.Closer.
+func (r *reader) Close() error { return convert(r.f.Close(), "close", r.path) }
+
+// Remove implements ufs.Store.
+func (s *Store) Remove(ctx context.Context, path string) error {
+	if err := begin(ctx, "remove", path); err != nil {
+		return err
+	}
+	if path == "" {
+		return dfs.Errorf(dfs.InvalidArgument, "remove", path, "the root stays: unmount the store instead")
+	}
+	return convert(s.root.Remove(path), "remove", path)
+}
+
+// SetAttr implements ufs.AttrSetter. Owner and group are names or numbers.
+func (s *Store) SetAttr(ctx context.Context, path string, mode *uint32, owner, group *string, modTime *time.Time) error {
+	const op = "set attributes"
+	if err := begin(ctx, op, path); err != nil {
+		return err
+	}
+	if mode != nil {
+		if err := s.root.Chmod(native(path), osMode(*mode)); err != nil {
+			return convert(err, op, path)
+		}
+	}
+	if owner != nil || group != nil {
+		uid, gid, err := lookupIDs(op, path, owner, group)
+		if err == nil {
+			err = s.root.Chown(native(path), uid, gid)
+		}
+		if err != nil {
+			return convert(err, op, path)
+		}
+	}
+	if modTime != nil {
+		return convert(s.root.Chtimes(native(path), time.Time{}, *modTime), op, path)
+	}
+	return nil
+}
+
+func lookupIDs(op, path string, owner, group *string) (uid, gid int, err error) {
+	uid, gid = -1, -1
+	if owner != nil {
+		if uid, err = strconv.Atoi(*owner); err != nil {
+			u, err := user.Lookup(*owner)
+			if err != nil {
+				return 0, 0, dfs.Errorf(dfs.InvalidArgument, op, path, "this machine has no user %q: give a number", *owner)
+			}
+			uid, _ = strconv.Atoi(u.Uid)
+		}
+	}
+	if group != nil {
+		if gid, err = strconv.Atoi(*group); err != nil {
+			g, err := user.LookupGroup(*group)
+			if err != nil {
+				return 0, 0, dfs.Errorf(dfs.InvalidArgument, op, path, "this machine has no group %q: give a number", *group)
+			}
+			gid, _ = strconv.Atoi(g.Gid)
+		}
+	}
+	return uid, gid, nil
+}
+
+// idNames remembers the names of users and groups, which cost a file read each. A machine has few; idNamesMax bounds
+// what a hostile tree can make it remember.
+type idNames struct {
+	mu            sync.Mutex
+	users, groups map[uint32]string
+}
+
+const idNamesMax = 4096
+
+func (n *idNames) user(id uint32) string {
+	return n.lookup(&n.users, id, func(s string) (string, error) {
+		u, err := user.LookupId(s)
+		if err != nil {
+			return "", err
+		}
+		return u.Username, nil
+	})
+}
+
+func (n *idNames) group(id uint32) string {
+	return n.lookup(&n.groups, id, func(s string) (string, error) {
+		g, err := user.LookupGroupId(s)
+		if err != nil {
+			return "", err
+		}
+		return g.Name, nil
+	})
+}
+
+func (n *idNames) lookup(names *map[uint32]string, id uint32, find func(string) (string, error)) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if name, ok := (*names)[id]; ok {
+		return name
+	}
+	name, err := find(strconv.FormatUint(uint64(id), 10))
+	if err != nil {
+		name = strconv.FormatUint(uint64(id), 10)
+	}
+	if *names == nil || len(*names) >= idNamesMax {
+		*names = map[uint32]string{}
+	}
+	(*names)[id] = name
+	return name
+}

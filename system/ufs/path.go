@@ -1,0 +1,83 @@
+package ufs
+
+import (
+	"strings"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// TempPrefix begins the names of objects that are being written or moved. They are hidden from listings, nobody else
+// can make them, and the local driver removes those that are a day old.
+const TempPrefix = ".forebay-tmp-"
+
+// CheckPath tells whether path is one that a Store takes. Every driver calls it first, so that no path leaves its root.
+func CheckPath(op, path string) error {
+	if path == "" {
+		return nil
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		if err := dfs.CheckName(name); err != nil {
+			return dfs.Wrap(err, op, path)
+		}
+		if strings.HasPrefix(name, TempPrefix) {
+			return dfs.Errorf(dfs.NotFound, op, path, "names that begin with %q are Forebay's own: choose another", TempPrefix)
+		}
+	}
+	return nil
+}
+
+// ListableName tells whether a name found in a store can be shown: valid in the namespace and not a temporary one.
+func ListableName(name string) bool {
+	return dfs.CheckName(name) == nil && !strings.HasPrefix(name, TempPrefix)
+}
+
+// Join appends name to dir.
+func Join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// Split cuts the last name off path.
+func Split(path string) (dir, name string) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return "", path
+	}
+	return path[:i], path[i+1:]
+}
+
+// Inside tells whether path is dir or lies below it.
+func Inside(dir, path string) bool {
+	return dir == "" || path == dir || (len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir)
+}
+
+// CheckRename refuses what no store can do: moving the root, or a directory into itself.
+func CheckRename(from, to string) error {
+	for _, p := range []string{from, to} {
+		if err := CheckPath("rename", p); err != nil {
+			return err
+		}
+		if p == "" {
+			return dfs.Errorf(dfs.InvalidArgument, "rename", from, "the root cannot be moved or replaced")
+		}
+	}
+	if from != to && Inside(from, to) {
+		return dfs.Errorf(dfs.InvalidArgument, "rename", from, "%q lies inside it", to)
+	}
+	return nil
+}
+
+// CheckReplace holds a rename onto an existing target to POSIX's rules: object onto object, directory onto an empty one.
+func CheckReplace(fromDir, toDir, toHasChildren bool, to string) error {
+	switch {
+	case !fromDir && toDir:
+		return dfs.Errorf(dfs.IsDirectory, "rename", to, "an object cannot replace a directory")
+	case fromDir && !toDir:
+		return dfs.Errorf(dfs.NotDirectory, "rename", to, "a directory cannot replace an object")
+	case toHasChildren:
+		return dfs.Errorf(dfs.NotEmpty, "rename", to, "the target directory has entries: remove them first")
+	}
+	return nil
+}
