@@ -1,0 +1,220 @@
+package inodestore
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// cache keeps hot entries of directories in front of a slower store, bounded in bytes. A known absence is an entry too
+// (its inode is nil), since programs that search along a path ask for what is not there again and again.
+//
+// It is sharded so that readers on different cores seldom meet, and each shard evicts by CLOCK: a hit sets one bit, and
+// the hand passes over what was used since its last round. New entries start without the bit, so that a scan of things
+// used once cannot wash out what is used often.
+//
+// INV-1: an entry that a reader fills in is never older than what Apply wrote. A reader takes the shard's version with
+// its miss, before it reads the store, and its fill is refused when the version has moved. Apply moves the version of a
+// key's shard after the store has the new value; a fill that comes between the store's commit and this step is
+// overwritten by it. Hence when Apply has returned, no entry that it changed is stale, and none can become so.
+//
+// INV-2: the bytes accounted to a shard never exceed its limit once an operation has returned.
+type cache struct {
+	seed   maphash.Seed
+	shards []cacheShard // a power of two
+}
+
+// cacheShardCount is enough that a shard's version, which every Apply to it moves, stays put during most misses.
+const cacheShardCount = 256
+
+type cacheKey struct {
+	parent dfs.InodeID
+	name   string
+}
+
+type cacheEntry struct {
+	key   cacheKey
+	inode *Inode // nil: known to be absent
+	cost  int64  // 0: the slot is free
+	used  uint32 // atomic under the read lock
+}
+
+type cacheShard struct {
+	mu      sync.RWMutex
+	version uint64
+	index   map[cacheKey]uint32
+	slots   []cacheEntry
+	free    []uint32
+	hand    int
+	bytes   int64
+	limit   int64
+	hits    atomic.Int64
+	misses  atomic.Int64
+	_       [64]byte // keep neighbours' locks off this line
+}
+
+// newCache makes a cache of at most limit bytes; nil, which is a valid cache that holds nothing, when limit <= 0.
+func newCache(limit int64) *cache {
+	if limit <= 0 {
+		return nil
+	}
+	c := &cache{seed: maphash.MakeSeed(), shards: make([]cacheShard, cacheShardCount)}
+	for i := range c.shards {
+		c.shards[i].index = make(map[cacheKey]uint32)
+		c.shards[i].limit = max(limit/cacheShardCount, 1)
+	}
+	return c
+}
+
+func (c *cache) shard(parent dfs.InodeID, name string) *cacheShard {
+	h := maphash.String(c.seed, name) ^ uint64(parent)*0x9e3779b97f4a7c15
+	return &c.shards[(h>>32^h)&(cacheShardCount-1)]
+}
+
+// get returns what is known of an entry. On a miss it returns the version to hand to fill.
+func (c *cache) get(parent dfs.InodeID, name string) (n *Inode, version uint64, hit bool) {
+	if c == nil {
+		return nil, 0, false
+	}
+	s := c.shard(parent, name)
+	s.mu.RLock()
+	slot, hit := s.index[cacheKey{parent, name}]
+	if !hit {
+		version = s.version
+		s.mu.RUnlock()
+		s.misses.Add(1)
+		return nil, version, false
+	}
+	e := &s.slots[slot]
+	n = e.inode
+	if atomic.LoadUint32(&e.used) == 0 {
+		atomic.StoreUint32(&e.used, 1)
+	}
+	s.mu.RUnlock()
+	s.hits.Add(1)
+	return n, 0, true
+}
+
+// fill keeps what a reader found in the store (nil: nothing), unless an Apply to the shard came between (INV-1). name
+// must not alias memory that changes or that is much larger.
+func (c *cache) fill(version uint64, parent dfs.InodeID, name string, n *Inode) {
+	if c == nil {
+		return
+	}
+	s := c.shard(parent, name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.version == version {
+		s.put(cacheKey{parent, name}, n)
+	}
+}
+
+// apply records what Apply has written (nil: a delete). The store has it already.
+func (c *cache) apply(parent dfs.InodeID, name string, n *Inode) {
+	if c == nil {
+		return
+	}
+	s := c.shard(parent, name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.version++
+	s.put(cacheKey{parent, name}, n)
+}
+
+// clear forgets everything, and refuses the fills that are under way.
+func (c *cache) clear() {
+	if c == nil {
+		return
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.version++
+		s.index = make(map[cacheKey]uint32)
+		s.slots, s.free, s.hand, s.bytes = nil, nil, 0, 0
+		s.mu.Unlock()
+	}
+}
+
+func (c *cache) stats(st *Stats) {
+	if c == nil {
+		return
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.RLock()
+		st.CacheBytes += s.bytes
+		s.mu.RUnlock()
+		st.CacheHits += s.hits.Load()
+		st.CacheMisses += s.misses.Load()
+	}
+}
+
+// put sets an entry and evicts down to the limit. s.mu is held.
+func (s *cacheShard) put(key cacheKey, n *Inode) {
+	cost := entryCost(key, n)
+	slot, ok := s.index[key]
+	if !ok {
+		slot = s.newSlot()
+		s.index[key] = slot
+		s.slots[slot].key = key
+	}
+	e := &s.slots[slot]
+	s.bytes += cost - e.cost
+	e.inode, e.cost = n, cost
+	for s.bytes > s.limit {
+		s.evictOne()
+	}
+}
+
+func (s *cacheShard) newSlot() uint32 {
+	if n := len(s.free); n > 0 {
+		slot := s.free[n-1]
+		s.free = s.free[:n-1]
+		return slot
+	}
+	s.slots = append(s.slots, cacheEntry{})
+	return uint32(len(s.slots) - 1)
+}
+
+// evictOne moves the hand to an entry that was not used since it last passed, and removes it. s.bytes > 0, so there is
+// one; s.mu is held.
+func (s *cacheShard) evictOne() {
+	for {
+		s.hand++
+		if s.hand >= len(s.slots) {
+			s.hand = 0
+		}
+		e := &s.slots[s.hand]
+		switch {
+		case e.cost == 0:
+		case e.used != 0:
+			e.used = 0
+		default:
+			delete(s.index, e.key)
+			s.bytes -= e.cost
+			*e = cacheEntry{}
+			s.free = append(s.free, uint32(s.hand))
+			return
+		}
+	}
+}
+
+// slotOverhead is a slot and its share of the index, whose table is about 3/4 full after growth.
+const slotOverhead = int64(unsafe.Sizeof(cacheEntry{})) + 2*int64(unsafe.Sizeof(cacheKey{})+4)
+
+// entryCost is the memory that an entry keeps alive, in bytes. Users' and groups' names are shared, so not counted.
+func entryCost(key cacheKey, n *Inode) int64 {
+	cost := slotOverhead + int64(len(key.name))
+	if n == nil {
+		return cost
+	}
+	cost += int64(unsafe.Sizeof(*n)) + int64(len(n.Fingerprint))
+	for name, value := range n.Xattr {
+		cost += int64(len(name)+len(value)) + 64
+	}
+	return cost
+}

@@ -1,0 +1,229 @@
+package inodestore
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidwall/btree"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+)
+
+// heapStore keeps decoded inodes in a B-tree: the comparison with the way Alluxio's heap metastore works, and the
+// simulator's store at sizes where Pebble's own goroutines would cost too much. It is durable only in Flush and
+// Checkpoint, which write everything to one file.
+type heapStore struct {
+	fs  fileSystem
+	dir string
+
+	mu      sync.RWMutex // guards what follows; never held over disk I/O or a caller's function
+	state   heapState
+	flushMu sync.Mutex // one writer of the file at a time
+
+	applied atomic.Uint64
+	flushed atomic.Uint64
+}
+
+// heapState is everything that a checkpoint holds.
+type heapState struct {
+	inodes  *btree.BTreeG[*Inode]
+	records *btree.BTreeG[heapRecord]
+}
+
+// heapRecord is a record of any table; key begins with the table's byte.
+type heapRecord struct {
+	key   string
+	value []byte
+}
+
+func newHeapState() heapState {
+	options := btree.Options{NoLocks: true}
+	return heapState{
+		inodes: btree.NewBTreeGOptions(func(a, b *Inode) bool {
+			if a.Parent != b.Parent {
+				return a.Parent < b.Parent
+			}
+			return a.Name < b.Name
+		}, options),
+		records: btree.NewBTreeGOptions(func(a, b heapRecord) bool { return a.key < b.key }, options),
+	}
+}
+
+// OpenHeap opens or makes the store whose file lies in dir on the host's disk. With dir "" it lives in memory alone: a
+// restart finds nothing, and FlushedIndex stays 0.
+func OpenHeap(h host.Host, dir string) (Store, error) {
+	s := &heapStore{fs: fileSystem{h.FS()}, dir: dir, state: newHeapState()}
+	if dir == "" {
+		return s, nil
+	}
+	if err := s.fs.finishReplace(dir); err != nil {
+		return nil, diskError(err, "open inode store", dir)
+	}
+	if err := s.fs.MkdirAll(dir, 0o755); err != nil {
+		return nil, diskError(err, "open inode store", dir)
+	}
+	if err := s.load(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Child implements Reader.
+func (s *heapStore) Child(parent dfs.InodeID, name string) (*Inode, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n, _ := s.state.inodes.Get(&Inode{Parent: parent, Name: name})
+	return n, nil
+}
+
+// scanChunk is how many entries are taken under the lock at a time, so that a long listing does not hold up Apply.
+const scanChunk = 256
+
+// List implements Reader.
+func (s *heapStore) List(parent dfs.InodeID, after string, yield func(*Inode) bool) error {
+	from, skip := Inode{Parent: parent, Name: after}, after != ""
+	for {
+		chunk := make([]*Inode, 0, scanChunk)
+		s.mu.RLock()
+		s.state.inodes.Ascend(&from, func(n *Inode) bool {
+			if n.Parent != parent || len(chunk) == scanChunk {
+				return false
+			}
+			if !skip || n.Name > from.Name {
+				chunk = append(chunk, n)
+			}
+			return true
+		})
+		s.mu.RUnlock()
+		for _, n := range chunk {
+			if !yield(n) {
+				return nil
+			}
+		}
+		if len(chunk) < scanChunk {
+			return nil
+		}
+		from.Name, skip = chunk[len(chunk)-1].Name, true
+	}
+}
+
+// Record implements Reader.
+func (s *heapStore) Record(t Table, key []byte) ([]byte, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	r, ok := s.state.records.Get(heapRecord{key: string(recordKey(nil, t, key))})
+	if !ok {
+		return nil, nil
+	}
+	return append([]byte{}, r.value...), nil
+}
+
+// Records implements Reader.
+func (s *heapStore) Records(t Table, prefix, from []byte, yield func(key, value []byte) bool) error {
+	want := string(recordKey(nil, t, prefix))
+	start := max(want, string(recordKey(nil, t, from)))
+	for {
+		chunk := make([]heapRecord, 0, scanChunk)
+		s.mu.RLock()
+		s.state.records.Ascend(heapRecord{key: start}, func(r heapRecord) bool {
+			if !strings.HasPrefix(r.key, want) || len(chunk) == scanChunk {
+				return false
+			}
+			chunk = append(chunk, r)
+			return true
+		})
+		s.mu.RUnlock()
+		for _, r := range chunk {
+			if !yield([]byte(r.key[1:]), r.value) {
+				return nil
+			}
+		}
+		if len(chunk) < scanChunk {
+			return nil
+		}
+		start = chunk[len(chunk)-1].key + "\x00"
+	}
+}
+
+// heapBatch collects effects, so that a Batch's filler may read the store, and readers never see half of one.
+type heapBatch struct {
+	effects []heapEffect
+}
+
+// heapEffect sets or deletes an inode (inode != nil) or a record.
+type heapEffect struct {
+	inode  *Inode
+	record heapRecord
+	remove bool
+}
+
+// PutInode implements Batch.
+func (b *heapBatch) PutInode(n *Inode) { b.effects = append(b.effects, heapEffect{inode: n}) }
+
+// DeleteInode implements Batch.
+func (b *heapBatch) DeleteInode(parent dfs.InodeID, name string) {
+	b.effects = append(b.effects, heapEffect{inode: &Inode{Parent: parent, Name: name}, remove: true})
+}
+
+// PutRecord implements Batch.
+func (b *heapBatch) PutRecord(t Table, key, value []byte) {
+	r := heapRecord{key: string(recordKey(nil, t, key)), value: bytes.Clone(value)}
+	b.effects = append(b.effects, heapEffect{record: r})
+}
+
+// DeleteRecord implements Batch.
+func (b *heapBatch) DeleteRecord(t Table, key []byte) {
+	r := heapRecord{key: string(recordKey(nil, t, key))}
+	b.effects = append(b.effects, heapEffect{record: r, remove: true})
+}
+
+// Apply implements Store.
+func (s *heapStore) Apply(index uint64, fill func(Batch)) error {
+	var b heapBatch
+	fill(&b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range b.effects {
+		s.state.apply(&b.effects[i])
+	}
+	s.applied.Store(index)
+	return nil
+}
+
+func (st *heapState) apply(e *heapEffect) {
+	switch {
+	case e.inode != nil && e.remove:
+		st.inodes.Delete(e.inode)
+	case e.inode != nil:
+		st.inodes.Set(e.inode)
+	case e.remove:
+		st.records.Delete(e.record)
+	default:
+		st.records.Set(e.record)
+	}
+}
+
+// AppliedIndex implements Store.
+func (s *heapStore) AppliedIndex() uint64 { return s.applied.Load() }
+
+// FlushedIndex implements Store.
+func (s *heapStore) FlushedIndex() uint64 { return s.flushed.Load() }
+
+// Stats implements Store.
+func (s *heapStore) Stats() Stats {
+	s.mu.RLock()
+	st := Stats{Inodes: int64(s.state.inodes.Len())}
+	s.mu.RUnlock()
+	if s.dir != "" {
+		if info, err := s.fs.Stat(s.file(s.dir)); err == nil {
+			st.DiskBytes = info.Size()
+		}
+	}
+	return st
+}
+
+// Close implements Store. It flushes, as the pebble driver does.
+func (s *heapStore) Close() error { return s.Flush() }

@@ -1,0 +1,241 @@
+package inodestore
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// The heap driver's file: heapMagic, the applied index (8 bytes), then entries, each a length-prefixed key and a
+// length-prefixed value (keys as in the pebble driver), ended by an empty key; then the CRC32C of all before it.
+const (
+	heapMagic    = "forebay heap 1\n"
+	heapFileName = "state"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errHeapFile is every way in which the file can be malformed.
+var errHeapFile = errors.New("the file is damaged")
+
+func (s *heapStore) file(dir string) string { return s.fs.PathJoin(dir, heapFileName) }
+
+// Flush implements Store.
+func (s *heapStore) Flush() error {
+	if s.dir == "" || s.flushed.Load() == s.applied.Load() {
+		return nil
+	}
+	_, err := s.write(s.dir)
+	return err
+}
+
+// Checkpoint implements Store.
+func (s *heapStore) Checkpoint(dir string) (uint64, error) {
+	if err := s.Flush(); err != nil {
+		return 0, err
+	}
+	if _, err := s.fs.Stat(dir); err == nil {
+		return 0, dfs.Errorf(dfs.AlreadyExists, "checkpoint inode store", dir, "name a new directory")
+	}
+	if err := s.fs.MkdirAll(dir, 0o755); err != nil {
+		return 0, diskError(err, "checkpoint inode store", dir)
+	}
+	index, err := s.write(dir)
+	if err == nil {
+		err = diskError(s.fs.syncDir(s.fs.PathDir(dir)), "checkpoint inode store", dir)
+	}
+	return index, err
+}
+
+// write puts the present state in dir's file, in one step, and returns its index.
+func (s *heapStore) write(dir string) (uint64, error) {
+	s.flushMu.Lock()
+	defer s.flushMu.Unlock()
+	s.mu.Lock() // Copy marks the nodes as shared, so it is a write
+	index := s.applied.Load()
+	state := heapState{inodes: s.state.inodes.Copy(), records: s.state.records.Copy()}
+	s.mu.Unlock()
+
+	name := s.file(dir)
+	err := s.writeFile(name+".new", index, state)
+	if err == nil {
+		err = s.fs.Rename(name+".new", name)
+	}
+	if err == nil {
+		err = s.fs.syncDir(dir)
+	}
+	if err != nil {
+		return 0, diskError(err, "write inode store", name)
+	}
+	if dir == s.dir {
+		s.flushed.Store(index)
+	}
+	return index, nil
+}
+
+func (s *heapStore) writeFile(name string, index uint64, state heapState) error {
+	f, err := s.fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	w := newSumWriter(f)
+	w.raw([]byte(heapMagic))
+	w.raw(binary.BigEndian.AppendUint64(nil, index))
+	var key, value []byte
+	state.inodes.Scan(func(n *Inode) bool {
+		key, value = inodeKey(key[:0], n.Parent, n.Name), appendInode(value[:0], n)
+		w.entry(key, value)
+		return w.err == nil
+	})
+	state.records.Scan(func(r heapRecord) bool {
+		w.entry([]byte(r.key), r.value)
+		return w.err == nil
+	})
+	w.raw([]byte{0}) // an empty key
+	err = w.finish()
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// sumWriter writes and sums; it keeps the first error.
+type sumWriter struct {
+	w   *bufio.Writer
+	sum uint32
+	err error
+	buf []byte
+}
+
+func newSumWriter(w io.Writer) *sumWriter { return &sumWriter{w: bufio.NewWriterSize(w, 1<<20)} }
+
+func (w *sumWriter) raw(b []byte) {
+	if w.err == nil {
+		w.sum = crc32.Update(w.sum, castagnoli, b)
+		_, w.err = w.w.Write(b)
+	}
+}
+
+func (w *sumWriter) entry(key, value []byte) {
+	w.buf = binary.AppendUvarint(w.buf[:0], uint64(len(key)))
+	w.buf = append(w.buf, key...)
+	w.buf = binary.AppendUvarint(w.buf, uint64(len(value)))
+	w.buf = append(w.buf, value...)
+	w.raw(w.buf)
+}
+
+func (w *sumWriter) finish() error {
+	w.raw(binary.BigEndian.AppendUint32(nil, w.sum))
+	if w.err != nil {
+		return w.err
+	}
+	return w.w.Flush()
+}
+
+// load reads the file in s.dir; none is an empty state.
+func (s *heapStore) load() error {
+	name := s.file(s.dir)
+	data, err := s.fs.readFile(name)
+	if oserror.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return diskError(err, "read inode store", name)
+	}
+	index, state, err := parseHeapFile(data)
+	if err != nil {
+		return corruptedError("open inode store", name, err)
+	}
+	s.state = state
+	s.applied.Store(index)
+	s.flushed.Store(index)
+	return nil
+}
+
+// parseHeapFile reads what writeFile wrote. It never panics on anything else.
+func parseHeapFile(data []byte) (uint64, heapState, error) {
+	state := newHeapState()
+	body, ok := checkedBody(data)
+	if !ok {
+		return 0, state, errHeapFile
+	}
+	index := binary.BigEndian.Uint64(body)
+	d := decoder{buf: body[8:]}
+	for {
+		key := d.bytes()
+		if len(key) == 0 {
+			break
+		}
+		if err := state.addEntry(key, d.bytes()); err != nil {
+			return 0, state, err
+		}
+	}
+	if d.bad != "" || len(d.buf) > 0 {
+		return 0, state, errHeapFile
+	}
+	return index, state, nil
+}
+
+// checkedBody is what lies between the magic and the sum, if both are right.
+func checkedBody(data []byte) ([]byte, bool) {
+	const sumBytes = 4
+	if len(data) < len(heapMagic)+8+sumBytes || string(data[:len(heapMagic)]) != heapMagic {
+		return nil, false
+	}
+	summed, sum := data[:len(data)-sumBytes], data[len(data)-sumBytes:]
+	if crc32.Checksum(summed, castagnoli) != binary.BigEndian.Uint32(sum) {
+		return nil, false
+	}
+	return summed[len(heapMagic):], true
+}
+
+func (st *heapState) addEntry(key, value []byte) error {
+	if key[0] != prefixInode {
+		st.records.Load(heapRecord{key: string(key), value: append([]byte{}, value...)})
+		return nil
+	}
+	const prefixLen = 1 + 8
+	if len(key) < prefixLen {
+		return fmt.Errorf("%w: a key of %d bytes", errHeapFile, len(key))
+	}
+	n, err := decodeInode(dfs.InodeID(binary.BigEndian.Uint64(key[1:])), string(key[prefixLen:]), value)
+	if err != nil {
+		return err
+	}
+	st.inodes.Load(n)
+	return nil
+}
+
+// Replace implements Store.
+func (s *heapStore) Replace(dir string) error {
+	next := &heapStore{fs: s.fs, dir: dir, state: newHeapState()}
+	if _, err := s.fs.Stat(s.file(dir)); err != nil {
+		return diskError(err, "replace inode store", dir)
+	}
+	if err := next.load(); err != nil {
+		return err
+	}
+	flushed := next.applied.Load()
+	if s.dir == "" {
+		flushed = 0
+		if err := s.fs.RemoveAll(dir); err != nil {
+			return diskError(err, "replace inode store", dir)
+		}
+	} else if err := s.fs.replace(s.dir, dir); err != nil {
+		return diskError(err, "replace inode store", s.dir)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = next.state
+	s.applied.Store(next.applied.Load())
+	s.flushed.Store(flushed)
+	return nil
+}
