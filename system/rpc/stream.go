@@ -1,0 +1,132 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/forebay/forebay/system/dfs"
+	pb "github.com/forebay/forebay/system/proto"
+)
+
+// This file is the Coalescer's stream: opening it, receiving answers, and what happens when it breaks.
+
+// ensureStream returns the stream, opening one if there is none. Only the sender calls it.
+func (c *Coalescer) ensureStream() (*callStream, error) {
+	c.mu.Lock()
+	stream, closed := c.stream, c.closed
+	c.mu.Unlock()
+	if closed {
+		return nil, errClosed()
+	}
+	if stream != nil {
+		return stream, nil
+	}
+	ctx, cancel := c.h.WithCancel(context.Background())
+	opened, err := c.master.Stream(ctx)
+	if err != nil {
+		cancel()
+		return nil, c.breakage(err)
+	}
+	stream = &callStream{Metadata_StreamClient: opened, cancel: cancel}
+	c.mu.Lock()
+	c.stream = stream
+	closed = c.closed
+	c.mu.Unlock()
+	if closed { // Close did not see it
+		cancel()
+	}
+	c.h.Go("metadata-receive", func() { c.receive(stream) })
+	return stream, nil
+}
+
+// receive finishes batches as their answers come, until the stream ends.
+func (c *Coalescer) receive(stream *callStream) {
+	defer stream.cancel()
+	for {
+		answer, err := stream.Recv()
+		if err == nil {
+			err = c.answered(answer)
+		}
+		if err != nil {
+			c.broke(stream, err)
+			return
+		}
+	}
+}
+
+func (c *Coalescer) answered(answer *pb.ResultBatch) error {
+	c.mu.Lock()
+	b := c.inFlight[answer.BatchId]
+	delete(c.inFlight, answer.BatchId)
+	c.startSenderLocked()
+	c.mu.Unlock()
+	if b == nil {
+		return dfs.Errorf(dfs.Unavailable, "call master", "", "it answered batch %d, which was not asked", answer.BatchId)
+	}
+	err := ErrorFromProto(answer.Error)
+	if err == nil && len(answer.Results) != len(b.operations) {
+		err = dfs.Errorf(dfs.Unknown, "call master", "", "it gave %d results for %d operations: see its log",
+			len(answer.Results), len(b.operations))
+	}
+	c.finish(b, answer.Results, err)
+	return nil
+}
+
+// broke fails everything in flight, all of which was sent on stream: another is opened only after this.
+func (c *Coalescer) broke(stream *callStream, cause error) {
+	err := c.breakage(cause)
+	c.mu.Lock()
+	if c.stream != stream {
+		c.mu.Unlock()
+		panic("rpc: a second stream was opened before the first one ended (INV-4)")
+	}
+	c.stream = nil
+	failed := c.inFlight
+	c.inFlight = make(map[uint64]*callBatch)
+	c.startSenderLocked()
+	c.mu.Unlock()
+	for _, b := range failed {
+		c.finish(b, nil, err)
+	}
+}
+
+// failQueue ends the sender's turn and fails what it could not send.
+func (c *Coalescer) failQueue(err error) {
+	c.mu.Lock()
+	failed := c.queue
+	c.queue = nil
+	clear(c.forming)
+	c.sending = false
+	c.mu.Unlock()
+	for _, b := range failed {
+		c.finish(b, nil, err)
+	}
+}
+
+func (c *Coalescer) finish(b *callBatch, results []*pb.Result, err error) {
+	b.results, b.err = results, err
+	b.done.Set()
+	c.room.Release(int64(len(b.operations)))
+}
+
+// breakage is what a stream's end means for its callers: Unavailable, unless the server gave a reason of its own or no
+// retry can help.
+func (c *Coalescer) breakage(cause error) error {
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return errClosed()
+	}
+	if errors.Is(cause, io.EOF) {
+		return dfs.Errorf(dfs.Unavailable, "call master", "", "the server closed the stream; it is probably stopping")
+	}
+	err := FromStatus(cause)
+	switch dfs.KindOf(err) {
+	case dfs.Unknown, dfs.Canceled, dfs.DeadlineExceeded:
+		return &dfs.Error{Kind: dfs.Unavailable, Op: "call master", Err: err,
+			Detail: "the stream broke: " + dfs.DetailOf(err)}
+	}
+	return dfs.Wrap(err, "call master", "")
+}
