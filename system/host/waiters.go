@@ -1,7 +1,5 @@
 package host
 
-import "context"
-
 // waiters is a FIFO of parked tasks. Its owner's sync.Mutex guards it.
 type waiters struct{ events []Event }
 
@@ -40,22 +38,4 @@ func wake(e Event) {
 	if e != nil {
 		e.Set()
 	}
-}
-
-// WaitAny is a convenience for a wait that a second event may cut short: it returns nil as soon as either is set.
-func WaitAny(ctx context.Context, h Host, a, b Event) error {
-	if a.IsSet() || b.IsSet() {
-		return nil
-	}
-	either := h.NewEvent()
-	inner, cancel := h.WithCancel(ctx)
-	defer cancel()
-	for _, e := range []Event{a, b} {
-		h.Go("wait-any", func() {
-			if e.Wait(inner) == nil {
-				either.Set()
-			}
-		})
-	}
-	return either.Wait(ctx)
 }

@@ -1,0 +1,130 @@
+package master
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/journal"
+	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/rpc"
+)
+
+// maxProblems bounds the files that a report names.
+const maxProblems = 100
+
+// Report implements proto.AdminServer.
+func (m *Master) Report(context.Context, *proto.ReportRequest) (*proto.ReportResponse, error) {
+	j, store := m.journal.Status(), m.machine.Store()
+	stats := store.Stats()
+	out := &proto.ReportResponse{
+		Node: m.cfg.ID, Leader: m.leaderAddress(), AppliedIndex: store.AppliedIndex(), FlushedIndex: store.FlushedIndex(),
+		CommitIndex: j.CommitIndex, FirstLogIndex: j.FirstLogIndex, Inodes: stats.Inodes, Sessions: int64(m.machine.Sessions()),
+		Blocks: m.blocks.Len(), StoreBytes: stats.DiskBytes, JournalBytes: j.LogBytes, CacheBytes: stats.CacheBytes,
+		CacheHits: stats.CacheHits, CacheMisses: stats.CacheMisses, Mounts: m.mounts(nil, false),
+		Started: m.started.UnixNano(), Version: m.cfg.Version,
+	}
+	if l := m.leader.Load(); l != nil {
+		out.Serving, out.Workers = true, m.workerInfos()
+		queue, err := m.machine.PersistQueue(0, maxPersisting)
+		if err != nil {
+			return nil, rpc.ToStatus(err)
+		}
+		out.ToPersist = int64(len(queue))
+		out.Problems = append(l.problems(), l.persist.problems(maxProblems)...)
+	} else if out.Leader == "" {
+		out.Problems = append(out.Problems, "no leader is known: are a majority of the masters up and reachable from here?")
+	}
+	return out, nil
+}
+
+func (m *Master) leaderAddress() string {
+	if m.leader.Load() != nil {
+		return m.cfg.Address
+	}
+	if id := m.journal.Leader(); id != "" {
+		return m.machine.Address(id)
+	}
+	return ""
+}
+
+// problems is what a doctor would say of the cluster's state, each with its remedy.
+func (l *leadership) problems() []string {
+	var out []string
+	workers := l.m.workers.List()
+	live := 0
+	for _, w := range workers {
+		if !w.Live {
+			out = append(out, fmt.Sprintf("worker %s at %s was lost: start it again, or ignore this if it was taken away", w.Id, w.Address))
+			continue
+		}
+		live++
+		if !w.Registered {
+			out = append(out, fmt.Sprintf("worker %s at %s is still registering: its blocks are not all known yet", w.Id, w.Address))
+		}
+		for _, t := range w.Tiers {
+			if t.Failed {
+				out = append(out, fmt.Sprintf("worker %s: its %s tier has failed: replace the disk and restart the worker", w.Id, t.Name))
+			}
+		}
+	}
+	if live == 0 {
+		out = append(out, "no worker is live: data cannot be read or written; start 'forebay worker'")
+	}
+	return out
+}
+
+// Quorum implements proto.AdminServer.
+func (m *Master) Quorum(ctx context.Context, _ *proto.QuorumRequest) (*proto.QuorumResponse, error) {
+	return m.quorum(ctx)
+}
+
+func (m *Master) quorum(ctx context.Context) (*proto.QuorumResponse, error) {
+	members, err := m.journal.Members(ctx)
+	if err != nil {
+		return nil, rpc.ToStatus(dfs.Wrap(err, "list the quorum", ""))
+	}
+	out := &proto.QuorumResponse{Term: m.journal.Status().Term, Leader: m.leaderAddress()}
+	for _, member := range members {
+		out.Members = append(out.Members, &proto.QuorumMember{Id: member.ID, Address: member.Address, Voter: member.Voter, Leader: member.Leader})
+	}
+	return out, nil
+}
+
+// ChangeQuorum implements proto.AdminServer.
+func (m *Master) ChangeQuorum(ctx context.Context, req *proto.ChangeQuorumRequest) (*proto.QuorumResponse, error) {
+	if m.leader.Load() == nil {
+		return nil, rpc.ToStatus(m.notLeader("change the quorum"))
+	}
+	if err := m.changeQuorum(ctx, req); err != nil {
+		return nil, rpc.ToStatus(dfs.Wrap(err, "change the quorum", ""))
+	}
+	return m.quorum(ctx)
+}
+
+func (m *Master) changeQuorum(ctx context.Context, req *proto.ChangeQuorumRequest) error {
+	switch change := req.Change.(type) {
+	case *proto.ChangeQuorumRequest_Add:
+		if change.Add.GetId() == "" || change.Add.GetAddress() == "" {
+			return dfs.Errorf(dfs.InvalidArgument, "add a master", "", "give its id and its journal address")
+		}
+		return m.journal.Add(ctx, journal.Member{ID: change.Add.Id, Address: change.Add.Address, Voter: true})
+	case *proto.ChangeQuorumRequest_Remove:
+		return m.journal.Remove(ctx, change.Remove)
+	case *proto.ChangeQuorumRequest_Transfer:
+		if change.Transfer == "any" {
+			return m.journal.Transfer(ctx, "")
+		}
+		return m.journal.Transfer(ctx, change.Transfer)
+	}
+	return dfs.Errorf(dfs.InvalidArgument, "change the quorum", "", "say what to add, remove or transfer")
+}
+
+// Checkpoint implements proto.AdminServer.
+func (m *Master) Checkpoint(ctx context.Context, _ *proto.CheckpointRequest) (*proto.CheckpointResponse, error) {
+	index, err := m.journal.Snapshot(ctx)
+	if err != nil {
+		return nil, rpc.ToStatus(dfs.Wrap(err, "checkpoint", m.cfg.ID))
+	}
+	return &proto.CheckpointResponse{Index: index}, nil
+}

@@ -1,0 +1,261 @@
+// Package blockmap knows which workers hold which blocks. It is soft state: workers report it, a new leader starts with
+// nothing, and nothing here is logged. Workers are interned to small numbers, and a block's holders lie inline, so that
+// a hundred million blocks cost map entries and no pointers.
+package blockmap
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+const (
+	shards        = 64
+	inlineHolders = 4
+)
+
+// holders is a set of worker numbers; 0 is no worker. More than inlineHolders of them spill into the shard's extra map.
+type holders [inlineHolders]uint16
+
+type shard struct {
+	mu    sync.RWMutex
+	held  map[dfs.BlockID]holders
+	extra map[dfs.BlockID][]uint16
+}
+
+// Map is safe for concurrent use.
+type Map struct {
+	shards [shards]shard
+
+	mu      sync.RWMutex
+	numbers map[dfs.WorkerID]uint16
+	names   []dfs.WorkerID // by number; names[0] is unused
+	counts  []int64        // blocks by number
+}
+
+// New makes an empty map.
+func New() *Map {
+	m := &Map{numbers: map[dfs.WorkerID]uint16{}, names: []dfs.WorkerID{""}, counts: []int64{0}}
+	for i := range m.shards {
+		m.shards[i].held = map[dfs.BlockID]holders{}
+		m.shards[i].extra = map[dfs.BlockID][]uint16{}
+	}
+	return m
+}
+
+func (m *Map) shardOf(b dfs.BlockID) *shard {
+	x := (uint64(b.File.Inode)*31+uint64(b.Index))*0x9E3779B97F4A7C15 + uint64(b.File.Version)
+	return &m.shards[x>>58]
+}
+
+// number interns a worker. At most 65,535 are known in one leadership.
+func (m *Map) number(w dfs.WorkerID) (uint16, bool) {
+	m.mu.RLock()
+	n, ok := m.numbers[w]
+	m.mu.RUnlock()
+	if ok {
+		return n, true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n, ok := m.numbers[w]; ok {
+		return n, true
+	}
+	if len(m.names) > 0xffff {
+		return 0, false
+	}
+	n = uint16(len(m.names))
+	m.names, m.counts = append(m.names, w), append(m.counts, 0)
+	m.numbers[w] = n
+	return n, true
+}
+
+func (m *Map) count(n uint16, delta int64) {
+	m.mu.Lock()
+	m.counts[n] += delta
+	m.mu.Unlock()
+}
+
+// Add records that w holds the blocks of f. It returns false when the table of workers is full.
+func (m *Map) Add(w dfs.WorkerID, f dfs.FileVersion, blocks []uint32) bool {
+	n, ok := m.number(w)
+	if !ok {
+		return false
+	}
+	added := int64(0)
+	for _, index := range blocks {
+		b := dfs.BlockID{File: f, Index: index}
+		s := m.shardOf(b)
+		s.mu.Lock()
+		if s.add(b, n) {
+			added++
+		}
+		s.mu.Unlock()
+	}
+	m.count(n, added)
+	return true
+}
+
+func (s *shard) add(b dfs.BlockID, n uint16) bool {
+	h := s.held[b]
+	for i := range h {
+		if h[i] == n {
+			return false
+		}
+		if h[i] == 0 {
+			h[i] = n
+			s.held[b] = h
+			return true
+		}
+	}
+	if slices.Contains(s.extra[b], n) {
+		return false
+	}
+	s.extra[b] = append(s.extra[b], n)
+	return true
+}
+
+// Remove records that w no longer holds the blocks.
+func (m *Map) Remove(w dfs.WorkerID, f dfs.FileVersion, blocks []uint32) {
+	n, ok := m.number(w)
+	if !ok {
+		return
+	}
+	removed := int64(0)
+	for _, index := range blocks {
+		b := dfs.BlockID{File: f, Index: index}
+		s := m.shardOf(b)
+		s.mu.Lock()
+		if s.remove(b, n) {
+			removed++
+		}
+		s.mu.Unlock()
+	}
+	m.count(n, -removed)
+}
+
+func (s *shard) remove(b dfs.BlockID, n uint16) bool {
+	h := s.held[b]
+	extra := s.extra[b]
+	if i := slices.Index(extra, n); i >= 0 {
+		s.setExtra(b, slices.Delete(extra, i, i+1))
+		return true
+	}
+	i := slices.Index(h[:], n)
+	if i < 0 {
+		return false
+	}
+	copy(h[i:], h[i+1:])
+	h[inlineHolders-1] = 0
+	if len(extra) > 0 {
+		h[inlineHolders-1] = extra[0]
+		s.setExtra(b, extra[1:])
+	}
+	if h == (holders{}) {
+		delete(s.held, b)
+	} else {
+		s.held[b] = h
+	}
+	return true
+}
+
+func (s *shard) setExtra(b dfs.BlockID, extra []uint16) {
+	if len(extra) == 0 {
+		delete(s.extra, b)
+		return
+	}
+	s.extra[b] = extra
+}
+
+// RemoveWorker forgets everything that w holds, shard by shard, so that lookups go on meanwhile.
+func (m *Map) RemoveWorker(w dfs.WorkerID) {
+	m.mu.RLock()
+	n, ok := m.numbers[w]
+	m.mu.RUnlock()
+	if !ok {
+		return
+	}
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		for b, h := range s.held {
+			if slices.Contains(h[:], n) || slices.Contains(s.extra[b], n) {
+				s.remove(b, n)
+			}
+		}
+		s.mu.Unlock()
+	}
+	m.mu.Lock()
+	m.counts[n] = 0
+	m.mu.Unlock()
+}
+
+// Locate lists the workers that hold a block, in the order in which they reported it.
+func (m *Map) Locate(b dfs.BlockID) []dfs.WorkerID {
+	s := m.shardOf(b)
+	s.mu.RLock()
+	numbers := make([]uint16, 0, inlineHolders)
+	for _, n := range s.held[b] {
+		if n != 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	numbers = append(numbers, s.extra[b]...)
+	s.mu.RUnlock()
+	if len(numbers) == 0 {
+		return nil
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	out := make([]dfs.WorkerID, len(numbers))
+	for i, n := range numbers {
+		out[i] = m.names[n]
+	}
+	return out
+}
+
+// Holders lists the workers that hold any of the first blocks of f.
+func (m *Map) Holders(f dfs.FileVersion, blocks uint32) []dfs.WorkerID {
+	var out []dfs.WorkerID
+	for i := range blocks {
+		for _, w := range m.Locate(dfs.BlockID{File: f, Index: i}) {
+			if !slices.Contains(out, w) {
+				out = append(out, w)
+			}
+		}
+	}
+	return out
+}
+
+// Blocks is how many blocks w holds.
+func (m *Map) Blocks(w dfs.WorkerID) int64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.counts[m.numbers[w]]
+}
+
+// Len is how many blocks are held anywhere.
+func (m *Map) Len() int64 {
+	total := int64(0)
+	for i := range m.shards {
+		m.shards[i].mu.RLock()
+		total += int64(len(m.shards[i].held))
+		m.shards[i].mu.RUnlock()
+	}
+	return total
+}
+
+// Reset forgets everything: a new leadership starts from reports.
+func (m *Map) Reset() {
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		clear(s.held)
+		clear(s.extra)
+		s.mu.Unlock()
+	}
+	m.mu.Lock()
+	clear(m.counts)
+	m.mu.Unlock()
+}

@@ -1,0 +1,205 @@
+package master
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/rpc"
+)
+
+// Bounds of one client's stream and of one batch.
+const (
+	maxBatchesInFlight   = 16
+	maxOperationsInBatch = 4096
+)
+
+// Execute implements proto.MetadataServer.
+func (m *Master) Execute(ctx context.Context, b *proto.OperationBatch) (*proto.ResultBatch, error) {
+	answer := m.execute(ctx, b)
+	answer.BatchId = b.BatchId
+	return answer, nil
+}
+
+// Stream implements proto.MetadataServer.
+func (m *Master) Stream(stream rpc.OperationStream) error {
+	return rpc.ServeStream(m.h, stream, maxBatchesInFlight, m.execute)
+}
+
+func (m *Master) execute(ctx context.Context, b *proto.OperationBatch) *proto.ResultBatch {
+	l := m.leader.Load()
+	switch {
+	case l == nil:
+		return refuse(m.notLeader("execute batch"))
+	case len(b.Operations) > maxOperationsInBatch:
+		return refuse(dfs.Errorf(dfs.InvalidArgument, "execute batch", "", "%d operations, the limit is %d", len(b.Operations), maxOperationsInBatch))
+	}
+	l.heard(dfs.SessionID(b.Session))
+	x := &execution{l: l, ctx: ctx, results: make([]*proto.Result, len(b.Operations)), req: namespace.Request{
+		Identity: rpc.IdentityFromProto(b.Identity), Superuser: m.cfg.Superuser,
+		Session: dfs.SessionID(b.Session), AckedBelow: b.AckedBelow,
+	}}
+	x.run(b.Operations)
+	return &proto.ResultBatch{Results: x.results}
+}
+
+func refuse(err *dfs.Error) *proto.ResultBatch {
+	return &proto.ResultBatch{Error: rpc.ErrorToProto(err)}
+}
+
+// execution is one batch under way. Its operations come from callers that do not wait for each other, so their order is
+// free: fast mutations are evaluated first and commit together; reads share one proof of leadership; operations that
+// ask an under store run as tasks beside them.
+type execution struct {
+	l       *leadership
+	ctx     context.Context
+	req     namespace.Request
+	results []*proto.Result
+	tickets []waiting
+	reads   []int
+	verdict []int // errors that may stem from pending proposals (INV-3 of package namespace)
+	slow    *host.Group
+}
+
+type waiting struct {
+	index  int
+	ticket *namespace.Ticket
+	answer answering
+}
+
+func (x *execution) run(ops []*proto.Operation) {
+	for i, op := range ops {
+		x.start(i, op, len(ops) == 1)
+	}
+	x.awaitMutations()
+	x.answerReads(ops)
+	x.settleVerdicts()
+	if x.slow != nil {
+		if err := x.slow.Wait(context.WithoutCancel(x.ctx)); err != nil {
+			panic(err) // tasks put their errors into their results
+		}
+	}
+}
+
+// start evaluates a fast mutation, queues a read, or starts a task for what may wait for an under store.
+func (x *execution) start(i int, op *proto.Operation, alone bool) {
+	req := x.req
+	req.Sequence = op.Sequence
+	if isRead(op) {
+		x.reads = append(x.reads, i)
+		return
+	}
+	if f := x.l.fast(op); f != nil {
+		ticket, answer, err := f(x.ctx, req)
+		if err != nil {
+			x.fail(i, err)
+			x.verdict = append(x.verdict, i)
+			return
+		}
+		x.tickets = append(x.tickets, waiting{i, ticket, answer})
+		return
+	}
+	task := func() error {
+		x.results[i] = x.l.runSlow(x.ctx, req, op)
+		return nil
+	}
+	if alone {
+		_ = task()
+		return
+	}
+	x.spawn(i, "metadata-operation", task)
+}
+
+func (x *execution) spawn(i int, name string, task func() error) {
+	if x.slow == nil {
+		x.slow = host.NewGroup(x.l.m.h, 0)
+	}
+	if err := x.slow.Go(x.ctx, name, task); err != nil {
+		x.fail(i, err)
+	}
+}
+
+func (x *execution) fail(i int, err error) { x.results[i] = errorResult(err) }
+
+func errorResult(err error) *proto.Result { return &proto.Result{Error: rpc.ErrorToProto(err)} }
+
+func isRead(op *proto.Operation) bool {
+	switch op.Kind.(type) {
+	case *proto.Operation_GetStatus, *proto.Operation_ListStatus, *proto.Operation_LocateBlocks,
+		*proto.Operation_ListMounts, *proto.Operation_ListWorkers:
+		return true
+	}
+	return false
+}
+
+func (x *execution) awaitMutations() {
+	for _, w := range x.tickets {
+		if err := w.ticket.Wait(x.ctx); err != nil {
+			x.fail(w.index, err)
+			continue
+		}
+		res, err := w.answer(w.ticket)
+		if err != nil {
+			res = errorResult(err)
+		}
+		x.results[w.index] = res
+	}
+}
+
+// settleVerdicts makes sure that errors describe committed state at a leader that still leads.
+func (x *execution) settleVerdicts() {
+	if len(x.verdict) == 0 {
+		return
+	}
+	if err := x.l.settle(x.ctx); err != nil {
+		for _, i := range x.verdict {
+			x.fail(i, err)
+		}
+	}
+}
+
+func (l *leadership) settle(ctx context.Context) error {
+	if err := l.e.Settle(ctx); err != nil {
+		return err
+	}
+	return l.reads.Wait(ctx)
+}
+
+// answerReads answers what the applied state can answer; paths that must first be compared with their under store run as
+// tasks.
+func (x *execution) answerReads(ops []*proto.Operation) {
+	if len(x.reads) == 0 {
+		return
+	}
+	if err := x.l.reads.Wait(x.ctx); err != nil {
+		for _, i := range x.reads {
+			x.fail(i, err)
+		}
+		return
+	}
+	var stale []int
+	_ = x.l.m.machine.View(func(r inodestore.Reader) error { // the closure answers into results
+		for _, i := range x.reads {
+			res, sync := x.l.read(r, &x.req, ops[i])
+			x.results[i] = res
+			if sync {
+				stale = append(stale, i)
+			}
+		}
+		return nil
+	})
+	for _, i := range stale {
+		task := func() error {
+			x.results[i] = x.l.readSynced(x.ctx, x.req, ops[i], x.results[i])
+			return nil
+		}
+		if len(ops) == 1 {
+			_ = task()
+			continue
+		}
+		x.spawn(i, "metadata-sync", task)
+	}
+}

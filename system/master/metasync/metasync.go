@@ -1,0 +1,284 @@
+// Package metasync keeps the namespace in line with the under stores: it loads what was not seen before and compares
+// again what was seen longer ago than its mount's sync interval. It decides when to look and asks the store; what a
+// difference means is decided by the namespace's Evaluator, under a claim that keeps other under-store operations off
+// the directory meanwhile. The master is its caller.
+package metasync
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/master/mounttable"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/ufs"
+)
+
+// Bounds.
+const (
+	batchEntries   = 1000    // children compared in one journal entry
+	maxConcurrent  = 16      // syncs under way
+	maxRememberedN = 500_000 // paths whose last sync is remembered; forgotten ones are due again
+)
+
+// Never, as an interval, means: load once and do not look again.
+const Never time.Duration = -1
+
+// Syncer serves one leadership.
+type Syncer struct {
+	h         host.Host
+	m         *namespace.Machine
+	e         *namespace.Evaluator
+	open      func(context.Context, *mounttable.Mount) (ufs.Store, error)
+	onRemoved namespace.Removed
+	slots     *host.Semaphore
+
+	mu      sync.Mutex
+	synced  map[target]time.Time
+	flights map[target]*flight
+}
+
+// target is one thing to look at: a path by itself, or a directory's children.
+type target struct {
+	path     dfs.Path
+	children bool
+}
+
+type flight struct {
+	done host.Event
+	err  error
+}
+
+// New makes a syncer. open gives the store of a mount; onRemoved is told of files that vanished.
+func New(h host.Host, m *namespace.Machine, e *namespace.Evaluator,
+	open func(context.Context, *mounttable.Mount) (ufs.Store, error), onRemoved namespace.Removed) *Syncer {
+	return &Syncer{h: h, m: m, e: e, open: open, onRemoved: onRemoved, slots: host.NewSemaphore(h, maxConcurrent),
+		synced: map[target]time.Time{}, flights: map[target]*flight{}}
+}
+
+// Due tells whether p (or its children) should be compared again before it is served, although it is known.
+func (s *Syncer) Due(p dfs.Path, children bool, interval time.Duration) bool {
+	if interval < 0 {
+		return false
+	}
+	if interval == 0 {
+		return true
+	}
+	s.mu.Lock()
+	at, ok := s.synced[target{p, children}]
+	if !ok && !children { // listing the parent looked at p too
+		at, ok = s.synced[target{p.Parent(), true}]
+	}
+	s.mu.Unlock()
+	return !ok || s.h.Now().Sub(at) >= interval
+}
+
+// Path loads or compares one path. A path that its store does not have is no error.
+func (s *Syncer) Path(ctx context.Context, p dfs.Path) error {
+	return s.once(ctx, target{p, false}, func() error { return s.syncPath(ctx, p) })
+}
+
+// Children loads or compares the direct children of a directory.
+func (s *Syncer) Children(ctx context.Context, p dfs.Path) error {
+	return s.once(ctx, target{p, true}, func() error { return s.syncChildren(ctx, p) })
+}
+
+// once lets one of many callers for the same target do the work, and the others share its outcome. A caller whose
+// leader gave up (its deadline was shorter) tries for itself.
+func (s *Syncer) once(ctx context.Context, t target, work func() error) error {
+	for {
+		s.mu.Lock()
+		f := s.flights[t]
+		if f == nil {
+			f = &flight{done: s.h.NewEvent()}
+			s.flights[t] = f
+			s.mu.Unlock()
+			f.err = s.lead(ctx, t, work)
+			f.done.Set()
+			return f.err
+		}
+		s.mu.Unlock()
+		if err := f.done.Wait(ctx); err != nil {
+			return err
+		}
+		if k := dfs.KindOf(f.err); f.err == nil || k != dfs.Canceled && k != dfs.DeadlineExceeded {
+			return f.err
+		}
+	}
+}
+
+func (s *Syncer) lead(ctx context.Context, t target, work func() error) error {
+	err := s.slots.Acquire(ctx, 1)
+	if err == nil {
+		err = work()
+		s.slots.Release(1)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.flights, t)
+	if err == nil {
+		if len(s.synced) >= maxRememberedN {
+			clear(s.synced)
+		}
+		s.synced[t] = s.h.Now()
+	}
+	return err
+}
+
+func (s *Syncer) syncPath(ctx context.Context, p dfs.Path) error {
+	mount, rel := s.m.Mounts().Resolve(p)
+	if mount == nil || rel == "" {
+		return nil
+	}
+	store, err := s.open(ctx, mount)
+	if err != nil {
+		return err
+	}
+	claim, err := s.e.Claim(ctx, p)
+	if err != nil {
+		return err
+	}
+	known, err := s.syncClaimed(ctx, claim, store, p, rel)
+	claim.Release()
+	if err != nil || known {
+		return err
+	}
+	return s.syncPath(ctx, p.Parent()) // perhaps the directory on the way is new too
+}
+
+// syncClaimed returns false when p is absent from the store and its parent is unknown here.
+func (s *Syncer) syncClaimed(ctx context.Context, claim *namespace.Claim, store ufs.Store, p dfs.Path, rel string) (bool, error) {
+	entry, err := store.Stat(ctx, rel)
+	gone := dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory)
+	if err != nil && !gone {
+		return true, dfs.Wrap(err, "look up in the under store", string(p))
+	}
+	n, _, missing, err := s.m.Peek(p)
+	if err != nil {
+		return true, err
+	}
+	if gone && n == nil {
+		return missing <= 1, nil
+	}
+	entry.Name = p.Name()
+	_, err = s.e.SyncChildren(ctx, claim, p.Parent(), []namespace.SyncEntry{{Entry: entry, Gone: gone}}, false, s.onRemoved)
+	return true, err
+}
+
+func (s *Syncer) syncChildren(ctx context.Context, dir dfs.Path) error {
+	mount, rel := s.m.Mounts().Resolve(dir)
+	if mount == nil {
+		return nil
+	}
+	store, err := s.open(ctx, mount)
+	if err != nil {
+		return err
+	}
+	claim, err := s.e.Claim(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer claim.Release()
+	m := merge{s: s, ctx: ctx, claim: claim, dir: dir}
+	for entry, err := range store.List(ctx, rel, "") {
+		if dfs.IsKind(err, dfs.NotFound) {
+			break // the directory is known only here, or has just gone: its parent's sync says which
+		}
+		if err != nil {
+			return dfs.Wrap(err, "list the under store", string(dir))
+		}
+		if err := m.add(entry); err != nil {
+			return err
+		}
+	}
+	return m.finish()
+}
+
+// merge walks the store's sorted children beside the namespace's, at constant memory.
+type merge struct {
+	s     *Syncer
+	ctx   context.Context
+	claim *namespace.Claim
+	dir   dfs.Path
+
+	ours    []*inodestore.Inode // the next page of known children
+	after   string
+	drained bool
+	batch   []namespace.SyncEntry
+}
+
+func (m *merge) add(entry ufs.Entry) error {
+	if dfs.CheckName(entry.Name) != nil {
+		return nil // a name that no path can carry
+	}
+	if err := m.goneBefore(entry.Name, true); err != nil {
+		return err
+	}
+	if len(m.ours) > 0 && m.ours[0].Name == entry.Name {
+		m.ours = m.ours[1:]
+	}
+	return m.push(namespace.SyncEntry{Entry: entry})
+}
+
+// goneBefore reports known children below name (all, without bounded) as gone.
+func (m *merge) goneBefore(name string, bounded bool) error {
+	for {
+		if err := m.refill(); err != nil {
+			return err
+		}
+		if len(m.ours) == 0 || bounded && m.ours[0].Name >= name {
+			return nil
+		}
+		gone := namespace.SyncEntry{Entry: ufs.Entry{Name: m.ours[0].Name}, Gone: true}
+		m.ours = m.ours[1:]
+		if err := m.push(gone); err != nil {
+			return err
+		}
+	}
+}
+
+func (m *merge) refill() error {
+	if len(m.ours) > 0 || m.drained {
+		return nil
+	}
+	n, _, _, err := m.s.m.Peek(m.dir)
+	if err != nil || n == nil {
+		m.drained = true
+		return err
+	}
+	err = m.s.m.View(func(r inodestore.Reader) error {
+		return r.List(n.ID, m.after, func(child *inodestore.Inode) bool {
+			m.ours = append(m.ours, child)
+			return len(m.ours) < batchEntries
+		})
+	})
+	m.drained = len(m.ours) < batchEntries
+	if len(m.ours) > 0 {
+		m.after = m.ours[len(m.ours)-1].Name
+	}
+	return err
+}
+
+func (m *merge) push(entry namespace.SyncEntry) error {
+	m.batch = append(m.batch, entry)
+	if len(m.batch) < batchEntries {
+		return nil
+	}
+	return m.flush(false)
+}
+
+func (m *merge) flush(loaded bool) error {
+	_, err := m.s.e.SyncChildren(m.ctx, m.claim, m.dir, m.batch, loaded, m.s.onRemoved)
+	m.batch = m.batch[:0]
+	return err
+}
+
+func (m *merge) finish() error {
+	if err := m.goneBefore("", false); err != nil {
+		return err
+	}
+	return m.flush(true)
+}

@@ -1,0 +1,166 @@
+package namespace
+
+import (
+	"context"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/proto"
+)
+
+// SetAttribute changes what op has present, on p alone.
+func (e *Evaluator) SetAttribute(ctx context.Context, r Request, p dfs.Path, op *proto.SetAttribute, onApplied func(*inodestore.Inode)) (Outcome, error) {
+	const what = "set attribute"
+	return e.change(ctx, r, p, what, func(n *inodestore.Inode) error {
+		if err := demandChange(&r, n, op, p); err != nil {
+			return err
+		}
+		return setAttributes(n, op, p)
+	}, onApplied)
+}
+
+// demandChange: mode, owner and group are the owner's; the rest takes the right to write.
+func demandChange(r *Request, n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) error {
+	const what = "set attribute"
+	if op.Owner != nil && *op.Owner != n.Owner && !r.super() {
+		return dfs.Errorf(dfs.PermissionDenied, what, string(p), "only the superuser may change the owner")
+	}
+	if op.Group != nil && *op.Group != n.Group && !r.super() && !r.Identity.MemberOf(*op.Group) {
+		return dfs.Errorf(dfs.PermissionDenied, what, string(p), "user %q is not in group %q", r.Identity.User, *op.Group)
+	}
+	if op.Mode != nil || op.Owner != nil || op.Group != nil {
+		return demandOwner(r, n, what, p)
+	}
+	return demand(r, n, permWrite, what, p)
+}
+
+func setAttributes(n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) error {
+	if op.Mode != nil {
+		if *op.Mode > 0o7777 {
+			return dfs.Errorf(dfs.InvalidArgument, "set attribute", string(p), "mode %o: want at most 7777", *op.Mode)
+		}
+		n.Mode = *op.Mode
+	}
+	if op.Owner != nil {
+		n.Owner = *op.Owner
+	}
+	if op.Group != nil {
+		n.Group = *op.Group
+	}
+	if op.ModTime != nil {
+		n.ModTime = time.Unix(0, *op.ModTime)
+	}
+	if op.Pinned != nil {
+		n.Pinned = *op.Pinned
+	}
+	if op.TtlAction != nil {
+		n.TTLAction = dfs.TTLAction(*op.TtlAction)
+	}
+	if op.ReplicationMin != nil {
+		n.ReplicationMin = *op.ReplicationMin
+	}
+	if op.ReplicationMax != nil {
+		n.ReplicationMax = *op.ReplicationMax
+	}
+	if n.ReplicationMax != 0 && n.ReplicationMin > n.ReplicationMax {
+		return dfs.Errorf(dfs.InvalidArgument, "set attribute", string(p), "replication min %d is over max %d", n.ReplicationMin, n.ReplicationMax)
+	}
+	if op.Ttl != nil {
+		if *op.Ttl < 0 {
+			return dfs.Errorf(dfs.InvalidArgument, "set attribute", string(p), "TTL %d: want 0 (none) or more", *op.Ttl)
+		}
+		n.TTL = time.Duration(*op.Ttl)
+	}
+	return nil
+}
+
+const (
+	maxXattrBytes = 64 << 10 // of one value, as Linux has it
+	maxXattrTotal = 256 << 10
+)
+
+// SetXattr sets or removes one extended attribute.
+func (e *Evaluator) SetXattr(ctx context.Context, r Request, p dfs.Path, op *proto.SetXattr) (Outcome, error) {
+	const what = "set xattr"
+	return e.change(ctx, r, p, what, func(n *inodestore.Inode) error {
+		if err := demand(&r, n, permWrite, what, p); err != nil {
+			return err
+		}
+		_, exists := n.Xattr[op.Name]
+		switch {
+		case op.Name == "" || len(op.Name) > dfs.MaxNameBytes:
+			return dfs.Errorf(dfs.InvalidArgument, what, string(p), "attribute name of %d bytes: want 1 to %d", len(op.Name), dfs.MaxNameBytes)
+		case len(op.Value) > maxXattrBytes:
+			return dfs.Errorf(dfs.InvalidArgument, what, string(p), "value of %d bytes, the limit is %d", len(op.Value), maxXattrBytes)
+		case (op.Remove || op.Replace) && !exists:
+			return dfs.Errorf(dfs.NotFound, what, string(p), "no attribute %q", op.Name)
+		case op.Create && exists:
+			return dfs.Errorf(dfs.AlreadyExists, what, string(p), "attribute %q exists", op.Name)
+		}
+		return changeXattr(n, op, p)
+	}, nil)
+}
+
+func changeXattr(n *inodestore.Inode, op *proto.SetXattr, p dfs.Path) error {
+	total := len(op.Name) + len(op.Value)
+	all := make(map[string][]byte, len(n.Xattr)+1)
+	for k, v := range n.Xattr {
+		if k == op.Name {
+			continue
+		}
+		all[k] = v
+		total += len(k) + len(v)
+	}
+	if !op.Remove {
+		if total > maxXattrTotal {
+			return dfs.Errorf(dfs.NoSpace, "set xattr", string(p), "%d bytes of attributes, the limit is %d", total, maxXattrTotal)
+		}
+		all[op.Name] = append([]byte{}, op.Value...)
+	}
+	n.Xattr = all
+	return nil
+}
+
+// change edits a copy of p's inode and logs it.
+func (e *Evaluator) change(ctx context.Context, r Request, p dfs.Path, op string, edit func(*inodestore.Inode) error,
+	onApplied func(*inodestore.Inode)) (Outcome, error) {
+	var out Outcome
+	var err error
+	out.Ticket, err = e.do(ctx, r, []dfs.Path{p}, func(t *txn) error {
+		f, err := lookup(e.view, &r, p)
+		if err == nil {
+			err = f.mustExist(op, p)
+		}
+		if err != nil {
+			return dfs.Wrap(err, op, string(p))
+		}
+		n := *f.inode
+		if err := edit(&n); err != nil {
+			return err
+		}
+		t.putInode(&n)
+		t.reindex(f.inode, &n)
+		t.answer.inode, t.answer.version, t.answer.count = n.ID, n.Version, 1
+		out.Inode = &n
+		if onApplied != nil {
+			t.then(func() { onApplied(&n) })
+		}
+		return nil
+	})
+	return out, err
+}
+
+// CheckSetAttribute tells whether SetAttribute would be allowed, and finds the inode.
+func (e *Evaluator) CheckSetAttribute(r Request, p dfs.Path, op *proto.SetAttribute) (*inodestore.Inode, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f, err := lookup(e.view, &r, p)
+	if err == nil {
+		err = f.mustExist("set attribute", p)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.inode, demandChange(&r, f.inode, op, p)
+}

@@ -1,0 +1,314 @@
+package namespace
+
+import (
+	"context"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/proto"
+)
+
+// Outcome is what a mutation tells besides success.
+type Outcome struct {
+	Ticket *Ticket
+	Inode  *inodestore.Inode // the inode made or changed, as proposed; nil in a replay
+}
+
+// Answer is the compact answer that the session remembers.
+func (t *Ticket) Answer() (id dfs.InodeID, version uint32, count int64) {
+	return t.answer.inode, t.answer.version, t.answer.count
+}
+
+const (
+	maxBlockSizeBytes = 4 << 30
+	minBlockSizeBytes = dfs.PageSizeBytes
+)
+
+// Create makes a file that is being written, or begins a new version of one with overwrite.
+func (e *Evaluator) Create(ctx context.Context, r Request, p dfs.Path, op *proto.CreateFile) (Outcome, error) {
+	const what = "create"
+	if op.BlockSize != 0 && (op.BlockSize < minBlockSizeBytes || op.BlockSize > maxBlockSizeBytes || op.BlockSize%dfs.PageSizeBytes != 0) {
+		return Outcome{}, dfs.Errorf(dfs.InvalidArgument, what, string(p), "block size %d: want a multiple of 1 MiB between 1 MiB and 4 GiB", op.BlockSize)
+	}
+	if p.IsRoot() {
+		return Outcome{}, dfs.Errorf(dfs.IsDirectory, what, string(p), "the root is a directory")
+	}
+	var out Outcome
+	var err error
+	out.Ticket, err = e.do(ctx, r, []dfs.Path{p}, func(t *txn) error {
+		if err := e.checkWritable(what, p, dfs.WriteType(op.WriteType)); err != nil {
+			return err
+		}
+		f, err := lookup(e.view, &r, p)
+		if err != nil {
+			return dfs.Wrap(err, what, string(p))
+		}
+		if f.inode != nil {
+			out.Inode, err = t.overwrite(&r, f, p, op)
+			return err
+		}
+		parent, err := t.parents(&r, f, p, op.Recursive, what)
+		if err != nil {
+			return err
+		}
+		out.Inode = t.newFile(&r, parent, p.Name(), op)
+		return nil
+	})
+	return out, err
+}
+
+// checkWritable refuses writes to read-only mounts, and under-store writes where no store is mounted.
+func (e *Evaluator) checkWritable(op string, p dfs.Path, w dfs.WriteType) error {
+	mount, _ := e.m.Mounts().Resolve(p)
+	if mount == nil {
+		if w == dfs.WriteMustCache {
+			return nil
+		}
+		return dfs.Errorf(dfs.InvalidArgument, op, string(p),
+			"no under store is mounted here, so %s cannot be kept: mount one with 'forebay fs mount', or write with MUST_CACHE", w)
+	}
+	if mount.ReadOnly {
+		return dfs.Errorf(dfs.ReadOnly, op, string(p), "the mount at %s is read-only", mount.Path)
+	}
+	return nil
+}
+
+// parents finds the parent directory, making missing ones when asked to.
+func (t *txn) parents(r *Request, f found, p dfs.Path, recursive bool, op string) (*inodestore.Inode, error) {
+	if f.missing > 1 && !recursive {
+		return nil, dfs.Errorf(dfs.NotFound, op, string(p), "directory %q does not exist: make it first, or ask for parents", ancestor(p, f.missing-1))
+	}
+	if err := demand(r, f.deepest, permWrite|permExecute, op, p); err != nil {
+		return nil, err
+	}
+	dir := f.deepest
+	names := p.Components()
+	for _, name := range names[len(names)-f.missing : len(names)-1] {
+		dir = t.newDirectory(r, dir, name, 0o755, dfs.NotPersisted)
+	}
+	return dir, nil
+}
+
+func (t *txn) newDirectory(r *Request, parent *inodestore.Inode, name string, mode uint32, persist dfs.PersistState) *inodestore.Inode {
+	n := &inodestore.Inode{
+		ID: dfs.InodeID(t.newID()), Parent: parent.ID, Name: name, Type: dfs.TypeDirectory, Mode: mode & 0o7777,
+		Owner: r.Identity.User, Group: groupOf(r, parent), ModTime: t.e.now(), Persist: persist, Version: 0,
+	}
+	t.putInode(n)
+	t.putLocation(n)
+	return n
+}
+
+func groupOf(r *Request, parent *inodestore.Inode) string {
+	if len(r.Identity.Groups) > 0 {
+		return r.Identity.Groups[0]
+	}
+	return parent.Group
+}
+
+func (e *Evaluator) now() time.Time {
+	e.lastTime = max(e.lastTime, e.h.Now().UnixNano())
+	return time.Unix(0, e.lastTime)
+}
+
+func (t *txn) newFile(r *Request, parent *inodestore.Inode, name string, op *proto.CreateFile) *inodestore.Inode {
+	n := &inodestore.Inode{
+		ID: dfs.InodeID(t.newID()), Parent: parent.ID, Name: name, Type: dfs.TypeFile, Mode: op.Mode & 0o7777,
+		Owner: r.Identity.User, Group: groupOf(r, parent), ModTime: t.e.now(), BlockSize: op.BlockSize,
+		LastVersion: 1, Persist: dfs.NotPersisted,
+		ReplicationMin: op.ReplicationMin, ReplicationMax: op.ReplicationMax, ReplicationDurable: op.ReplicationDurable,
+		TTL: time.Duration(op.Ttl), TTLAction: dfs.TTLAction(op.TtlAction),
+	}
+	if n.BlockSize == 0 {
+		n.BlockSize = dfs.DefaultBlockSizeBytes
+	}
+	t.putInode(n)
+	t.putLocation(n)
+	t.beginWrite(r, n, dfs.WriteType(op.WriteType))
+	return n
+}
+
+func (t *txn) putLocation(n *inodestore.Inode) {
+	t.putRecord(inodestore.TableLocation, idKey(uint64(n.ID)), location{n.Parent, n.Name}.encode())
+}
+
+func (t *txn) beginWrite(r *Request, n *inodestore.Inode, w dfs.WriteType) {
+	t.putRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, n.LastVersion), openWrite{r.Session, w}.encode())
+	t.answer.inode, t.answer.version = n.ID, n.LastVersion
+}
+
+// overwrite begins a new version of an existing file; the readable one stays until Complete. A write that another
+// client had begun is taken over: its Complete will be refused as Stale.
+func (t *txn) overwrite(r *Request, f found, p dfs.Path, op *proto.CreateFile) (*inodestore.Inode, error) {
+	const what = "create"
+	switch {
+	case f.inode.IsDir():
+		return nil, dfs.Errorf(dfs.IsDirectory, what, string(p), "a directory has this name")
+	case !op.Overwrite:
+		return nil, dfs.Errorf(dfs.AlreadyExists, what, string(p), "ask for overwrite to replace it")
+	}
+	if err := demand(r, f.inode, permWrite, what, p); err != nil {
+		return nil, err
+	}
+	n := *f.inode
+	if n.LastVersion > n.Version {
+		t.deleteRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, n.LastVersion))
+	}
+	n.LastVersion++
+	if op.BlockSize != 0 && n.Version == 0 {
+		n.BlockSize = op.BlockSize
+	}
+	t.putInode(&n)
+	t.putLocation(&n)
+	t.beginWrite(r, &n, dfs.WriteType(op.WriteType))
+	return &n, nil
+}
+
+// Complete publishes the version that the session was writing.
+func (e *Evaluator) Complete(ctx context.Context, r Request, op *proto.CompleteFile, onApplied func(before, after *inodestore.Inode)) (Outcome, error) {
+	const what = "complete"
+	id := dfs.InodeID(op.Inode)
+	var out Outcome
+	var err error
+	out.Ticket, err = e.do(ctx, r, nil, func(t *txn) error {
+		before, open, err := e.writing(id, op.Version, what, op.Path)
+		if err != nil {
+			return err
+		}
+		if op.Length < 0 {
+			return dfs.Errorf(dfs.InvalidArgument, what, op.Path, "length %d", op.Length)
+		}
+		n := *before
+		n.Version, n.Length, n.ModTime = op.Version, op.Length, e.now()
+		n.Fingerprint = op.Fingerprint
+		n.Persist = persistAfter(open.writeType)
+		t.publish(before, &n)
+		if n.Persist == dfs.Persisted {
+			if err := t.persistParents(&n); err != nil {
+				return err
+			}
+		}
+		t.answer.inode, t.answer.version = n.ID, n.Version
+		if onApplied != nil {
+			t.then(func() { onApplied(before, &n) })
+		}
+		out.Inode = &n
+		return nil
+	})
+	return out, err
+}
+
+func persistAfter(w dfs.WriteType) dfs.PersistState {
+	switch w {
+	case dfs.WriteMustCache:
+		return dfs.NotPersisted
+	case dfs.WriteAsyncThrough:
+		return dfs.ToBePersisted
+	}
+	return dfs.Persisted
+}
+
+// writing finds the inode whose version is being written.
+func (e *Evaluator) writing(id dfs.InodeID, version uint32, op, path string) (*inodestore.Inode, openWrite, error) {
+	value, err := e.view.record(inodestore.TableOpenWrite, openWriteKey(id, version))
+	if err != nil {
+		return nil, openWrite{}, dfs.Wrap(err, op, path)
+	}
+	if value == nil {
+		return nil, openWrite{}, dfs.Errorf(dfs.Stale, op, path,
+			"version %d of inode %d is not being written: it was completed, removed, taken over by another writer, or its session expired", version, id)
+	}
+	open, err := decodeOpenWrite(value)
+	if err != nil {
+		return nil, open, err
+	}
+	n, err := located(e.view, e.view.record, id)
+	if err == nil && n == nil {
+		err = dfs.Errorf(dfs.NotFound, op, path, "the file was removed while it was being written")
+	}
+	return n, open, err
+}
+
+// publish replaces before by n, keeping the records in step with it.
+func (t *txn) publish(before, n *inodestore.Inode) {
+	t.putInode(n)
+	t.deleteRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, n.Version))
+	t.reindex(before, n)
+	if n.Persist == dfs.ToBePersisted {
+		t.putRecord(inodestore.TablePersist, idKey(uint64(n.ID)), []byte{})
+	} else if before.Persist == dfs.ToBePersisted {
+		t.deleteRecord(inodestore.TablePersist, idKey(uint64(n.ID)))
+	}
+}
+
+// reindex keeps the location and TTL records of a file in step with a change of it.
+func (t *txn) reindex(before, n *inodestore.Inode) {
+	switch {
+	case needsLocation(n):
+		t.putLocation(n)
+	case needsLocation(before):
+		t.deleteRecord(inodestore.TableLocation, idKey(uint64(n.ID)))
+	}
+	was, is := expiry(before), expiry(n)
+	if was.Equal(is) && before.Completed() == n.Completed() {
+		return
+	}
+	if !was.IsZero() {
+		t.deleteRecord(inodestore.TableTTL, ttlKey(was, n.ID))
+	}
+	if !is.IsZero() && n.Completed() {
+		t.putRecord(inodestore.TableTTL, ttlKey(is, n.ID), []byte{})
+	}
+}
+
+// persistParents marks the directories above n as present in the under store, since its driver made them.
+func (t *txn) persistParents(n *inodestore.Inode) error {
+	for up := n; up.Parent != 0; {
+		parent, err := located(t.e.view, t.e.view.record, up.Parent)
+		if err != nil {
+			return err
+		}
+		if parent == nil || parent.Persist == dfs.Persisted || parent.MountID != 0 {
+			return nil
+		}
+		marked := *parent
+		marked.Persist = dfs.Persisted
+		t.putInode(&marked)
+		up = parent
+	}
+	return nil
+}
+
+// Abandon drops a version that was being written; a file that never had another is removed.
+func (e *Evaluator) Abandon(ctx context.Context, r Request, op *proto.AbandonFile) (Outcome, error) {
+	var out Outcome
+	var err error
+	out.Ticket, err = e.do(ctx, r, nil, func(t *txn) error {
+		n, _, err := e.writing(dfs.InodeID(op.Inode), op.Version, "abandon", "")
+		if err != nil {
+			return err
+		}
+		t.abandon(n, op.Version)
+		return nil
+	})
+	return out, err
+}
+
+func (t *txn) abandon(n *inodestore.Inode, version uint32) {
+	t.deleteRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, version))
+	if n.Version == 0 {
+		t.drop(n)
+		return
+	}
+	if !stillNeeded(n) {
+		t.deleteRecord(inodestore.TableLocation, idKey(uint64(n.ID)))
+	}
+}
+
+// stillNeeded is needsLocation without the write that is being dropped.
+func stillNeeded(n *inodestore.Inode) bool {
+	m := *n
+	m.LastVersion = m.Version
+	return needsLocation(&m)
+}

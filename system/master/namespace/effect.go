@@ -1,0 +1,246 @@
+package namespace
+
+import (
+	"encoding/binary"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+)
+
+// effectKind tags one effect in an entry. Persistent: append only.
+type effectKind byte
+
+const (
+	effectPutInode effectKind = iota + 1
+	effectDeleteInode
+	effectPutRecord
+	effectDeleteRecord
+	effectAnswers
+)
+
+// effect is one blind change.
+type effect struct {
+	kind   effectKind
+	inode  *inodestore.Inode // put inode
+	parent dfs.InodeID       // delete inode
+	name   string
+	table  inodestore.Table
+	key    []byte
+	value  []byte
+	// answers of one session, with effectAnswers
+	answers *sessionAnswers
+}
+
+// sessionAnswers is what one entry tells of one session.
+type sessionAnswers struct {
+	session    dfs.SessionID
+	ackedBelow uint64
+	answers    []answer
+}
+
+// answer is a mutation's result in the compact form that sessions remember: enough to rebuild the reply.
+type answer struct {
+	sequence uint64
+	inode    dfs.InodeID
+	version  uint32
+	count    int64
+}
+
+// entryHeader begins each entry.
+type entryHeader struct {
+	epoch    uint64 // random, one for each leadership
+	sequence uint64 // of the entry in its epoch, from 1
+	timeNs   int64  // the leader's clock, never running backwards
+}
+
+const entryFormat = 1
+
+func appendEntry(dst []byte, h entryHeader, effects []effect) []byte {
+	dst = append(dst, entryFormat)
+	dst = binary.BigEndian.AppendUint64(dst, h.epoch)
+	dst = binary.AppendUvarint(dst, h.sequence)
+	dst = binary.AppendVarint(dst, h.timeNs)
+	for i := range effects {
+		dst = appendEffect(dst, &effects[i])
+	}
+	return dst
+}
+
+func appendEffect(dst []byte, e *effect) []byte {
+	dst = append(dst, byte(e.kind))
+	switch e.kind {
+	case effectPutInode:
+		dst = binary.AppendUvarint(dst, uint64(e.inode.Parent))
+		dst = appendText(dst, e.inode.Name)
+		mark := len(dst)
+		dst = append(dst, 0, 0) // the value's length, filled in below: two bytes hold nearly every inode
+		dst = inodestore.AppendInode(dst, e.inode)
+		if n := len(dst) - mark - 2; n < 1<<14 {
+			dst[mark], dst[mark+1] = byte(n&0x7f)|0x80, byte(n>>7)
+			break
+		}
+		value := append([]byte(nil), dst[mark+2:]...)
+		dst = appendBytes(dst[:mark], value)
+	case effectDeleteInode:
+		dst = binary.AppendUvarint(dst, uint64(e.parent))
+		dst = appendText(dst, e.name)
+	case effectPutRecord:
+		dst = append(dst, byte(e.table))
+		dst = appendBytes(dst, e.key)
+		dst = appendBytes(dst, e.value)
+	case effectDeleteRecord:
+		dst = append(dst, byte(e.table))
+		dst = appendBytes(dst, e.key)
+	case effectAnswers:
+		dst = binary.AppendUvarint(dst, uint64(e.answers.session))
+		dst = appendBytes(dst, appendAnswers(nil, e.answers))
+	}
+	return dst
+}
+
+func appendText(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+// appendAnswers is also the value of a session's record in the store.
+func appendAnswers(dst []byte, s *sessionAnswers) []byte {
+	dst = binary.AppendUvarint(dst, s.ackedBelow)
+	for _, a := range s.answers {
+		dst = binary.AppendUvarint(dst, a.sequence)
+		dst = binary.AppendUvarint(dst, uint64(a.inode))
+		dst = binary.AppendUvarint(dst, uint64(a.version))
+		dst = binary.AppendVarint(dst, a.count)
+	}
+	return dst
+}
+
+func decodeAnswers(session dfs.SessionID, b []byte) (*sessionAnswers, error) {
+	d := decoder{b: b}
+	s := &sessionAnswers{session: session, ackedBelow: d.uvarint()}
+	for len(d.b) > 0 && d.err == nil {
+		s.answers = append(s.answers, answer{
+			sequence: d.uvarint(),
+			inode:    dfs.InodeID(d.uvarint()),
+			version:  uint32(d.uvarint()),
+			count:    d.varint(),
+		})
+	}
+	return s, d.err
+}
+
+func decodeEntry(b []byte) (entryHeader, []effect, error) {
+	d := decoder{b: b}
+	if format := d.byte(); d.err == nil && format != entryFormat {
+		return entryHeader{}, nil, dfs.Errorf(dfs.UnsupportedFeature, "decode journal entry", "",
+			"format %d was written by a newer version: upgrade this master", format)
+	}
+	h := entryHeader{epoch: d.uint64(), sequence: d.uvarint(), timeNs: d.varint()}
+	var effects []effect
+	for len(d.b) > 0 && d.err == nil {
+		effects = append(effects, d.effect())
+	}
+	return h, effects, d.err
+}
+
+// decoder reads an entry; after the first fault every read answers zero and err says so.
+type decoder struct {
+	b   []byte
+	err error
+}
+
+func (d *decoder) fail() {
+	if d.err == nil {
+		d.err = dfs.Errorf(dfs.Corrupted, "decode journal entry", "", "it ends too early or holds an impossible value")
+	}
+	d.b = nil
+}
+
+func (d *decoder) byte() byte {
+	if len(d.b) < 1 {
+		d.fail()
+		return 0
+	}
+	v := d.b[0]
+	d.b = d.b[1:]
+	return v
+}
+
+func (d *decoder) uint64() uint64 {
+	if len(d.b) < 8 {
+		d.fail()
+		return 0
+	}
+	v := binary.BigEndian.Uint64(d.b)
+	d.b = d.b[8:]
+	return v
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) bytes() []byte {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) effect() effect {
+	e := effect{kind: effectKind(d.byte())}
+	switch e.kind {
+	case effectPutInode:
+		parent, name := dfs.InodeID(d.uvarint()), string(d.bytes())
+		value := d.bytes()
+		if d.err != nil {
+			return e
+		}
+		n, err := inodestore.DecodeInode(parent, name, value)
+		if err != nil {
+			d.fail()
+			return e
+		}
+		e.inode = n
+	case effectDeleteInode:
+		e.parent, e.name = dfs.InodeID(d.uvarint()), string(d.bytes())
+	case effectPutRecord:
+		e.table, e.key, e.value = inodestore.Table(d.byte()), d.bytes(), d.bytes()
+	case effectDeleteRecord:
+		e.table, e.key = inodestore.Table(d.byte()), d.bytes()
+	case effectAnswers:
+		session := dfs.SessionID(d.uvarint())
+		s, err := decodeAnswers(session, d.bytes())
+		if err != nil {
+			d.fail()
+			return e
+		}
+		e.answers = s
+	default:
+		d.fail()
+	}
+	return e
+}

@@ -1,0 +1,117 @@
+package namespace
+
+import (
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+)
+
+// overlay is what the leader has proposed and not yet applied. With the applied state beneath it, it is the state that
+// the next request is checked against. Evaluator.mu guards it.
+type overlay struct {
+	base    inodestore.Reader
+	dirs    map[dfs.InodeID]map[string]pendingInode
+	records map[recordKey]pendingRecord
+}
+
+// pendingInode is a proposed value (nil: deleted), and the entry that proposed it last.
+type pendingInode struct {
+	inode    *inodestore.Inode
+	sequence uint64
+}
+
+type pendingRecord struct {
+	value    []byte // nil: deleted
+	sequence uint64
+}
+
+type recordKey struct {
+	table inodestore.Table
+	key   string
+}
+
+func newOverlay(base inodestore.Reader) *overlay {
+	return &overlay{base: base, dirs: map[dfs.InodeID]map[string]pendingInode{}, records: map[recordKey]pendingRecord{}}
+}
+
+// Child is the entry as it will be.
+func (o *overlay) Child(parent dfs.InodeID, name string) (*inodestore.Inode, error) {
+	if names := o.dirs[parent]; names != nil {
+		if p, ok := names[name]; ok {
+			return p.inode, nil
+		}
+	}
+	return o.base.Child(parent, name)
+}
+
+func (o *overlay) record(t inodestore.Table, key []byte) ([]byte, error) {
+	if p, ok := o.records[recordKey{t, string(key)}]; ok {
+		return p.value, nil
+	}
+	return o.base.Record(t, key)
+}
+
+// hasChildren tells whether a directory will have entries.
+func (o *overlay) hasChildren(dir dfs.InodeID) (bool, error) {
+	names := o.dirs[dir]
+	for _, p := range names {
+		if p.inode != nil {
+			return true, nil
+		}
+	}
+	found := false
+	err := o.base.List(dir, "", func(n *inodestore.Inode) bool {
+		_, deleted := names[n.Name]
+		found = !deleted
+		return !found
+	})
+	return found, err
+}
+
+// note records one effect of entry sequence.
+func (o *overlay) note(e *effect, sequence uint64) {
+	switch e.kind {
+	case effectPutInode:
+		o.put(e.inode.Parent, e.inode.Name, pendingInode{e.inode, sequence})
+	case effectDeleteInode:
+		o.put(e.parent, e.name, pendingInode{nil, sequence})
+	case effectPutRecord:
+		o.records[recordKey{e.table, string(e.key)}] = pendingRecord{e.value, sequence}
+	case effectDeleteRecord:
+		o.records[recordKey{e.table, string(e.key)}] = pendingRecord{nil, sequence}
+	}
+}
+
+func (o *overlay) put(parent dfs.InodeID, name string, p pendingInode) {
+	names := o.dirs[parent]
+	if names == nil {
+		names = map[string]pendingInode{}
+		o.dirs[parent] = names
+	}
+	names[name] = p
+}
+
+// forget drops what entry sequence proposed, now that it is applied, unless a later entry proposed it again.
+func (o *overlay) forget(e *effect, sequence uint64) {
+	switch e.kind {
+	case effectPutInode:
+		o.drop(e.inode.Parent, e.inode.Name, sequence)
+	case effectDeleteInode:
+		o.drop(e.parent, e.name, sequence)
+	case effectPutRecord, effectDeleteRecord:
+		k := recordKey{e.table, string(e.key)}
+		if o.records[k].sequence == sequence {
+			delete(o.records, k)
+		}
+	}
+}
+
+func (o *overlay) drop(parent dfs.InodeID, name string, sequence uint64) {
+	names := o.dirs[parent]
+	if names[name].sequence != sequence {
+		return
+	}
+	delete(names, name)
+	if len(names) == 0 {
+		delete(o.dirs, parent)
+	}
+}

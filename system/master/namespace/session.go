@@ -1,0 +1,132 @@
+package namespace
+
+import (
+	"encoding/binary"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+)
+
+// Bounds of the session table.
+const (
+	maxSessions          = 200_000
+	maxAnswersPerSession = 8192
+)
+
+// session is what every replica remembers of one client (contract C2). It is a pure function of the applied entries.
+type session struct {
+	id         dfs.SessionID
+	nonce      uint64
+	client     string
+	ackedBelow uint64
+	answers    map[uint64]answer
+	records    []answerRecord // ascending
+}
+
+// answerRecord is one stored record of answers: the key's sequence and the highest sequence in it.
+type answerRecord struct{ key, last uint64 }
+
+// sessionTable is guarded by Machine.mu.
+type sessionTable struct {
+	byID    map[dfs.SessionID]*session
+	byNonce map[uint64]dfs.SessionID
+}
+
+func newSessionTable() *sessionTable {
+	return &sessionTable{byID: map[dfs.SessionID]*session{}, byNonce: map[uint64]dfs.SessionID{}}
+}
+
+func sessionHead(nonce uint64, client string) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, nonce), client...)
+}
+
+// observe keeps the table in step with a record of TableSession that an entry sets or deletes.
+func (t *sessionTable) observe(key, value []byte) error {
+	id := dfs.SessionID(keyID(key))
+	if len(key) == 8 {
+		if value == nil {
+			if s := t.byID[id]; s != nil {
+				delete(t.byNonce, s.nonce)
+				delete(t.byID, id)
+			}
+			return nil
+		}
+		nonce := keyID(value)
+		t.byID[id] = &session{id: id, nonce: nonce, client: string(value[min(8, len(value)):]), answers: map[uint64]answer{}}
+		t.byNonce[nonce] = id
+		return nil
+	}
+	if value == nil || len(key) != 16 {
+		return nil
+	}
+	a, err := decodeAnswers(id, value)
+	if err != nil {
+		return err
+	}
+	t.remember(a)
+	return nil
+}
+
+// remember adds answers and returns nothing when the session is gone.
+func (t *sessionTable) remember(a *sessionAnswers) *session {
+	s := t.byID[a.session]
+	if s == nil || len(a.answers) == 0 {
+		return s
+	}
+	rec := answerRecord{key: a.answers[0].sequence}
+	for _, x := range a.answers {
+		s.answers[x.sequence] = x
+		rec.key = min(rec.key, x.sequence)
+		rec.last = max(rec.last, x.sequence)
+	}
+	s.records = append(s.records, rec)
+	s.ackedBelow = max(s.ackedBelow, a.ackedBelow)
+	return s
+}
+
+// applyAnswers stores one entry's answers of one session and drops those that the client has acknowledged.
+func (t *sessionTable) applyAnswers(b inodestore.Batch, a *sessionAnswers) {
+	s := t.remember(a)
+	if s == nil {
+		return
+	}
+	if len(a.answers) > 0 {
+		last := s.records[len(s.records)-1]
+		b.PutRecord(inodestore.TableSession, answersKey(s.id, last.key), appendAnswers(nil, a))
+	}
+	s.ackedBelow = max(s.ackedBelow, a.ackedBelow)
+	kept := s.records[:0]
+	for _, r := range s.records {
+		if r.last >= s.ackedBelow {
+			kept = append(kept, r)
+			continue
+		}
+		b.DeleteRecord(inodestore.TableSession, answersKey(s.id, r.key))
+	}
+	if len(kept) == len(s.records) {
+		return
+	}
+	s.records = kept
+	for seq := range s.answers {
+		if seq < s.ackedBelow {
+			delete(s.answers, seq)
+		}
+	}
+}
+
+func answersKey(id dfs.SessionID, first uint64) []byte {
+	return binary.BigEndian.AppendUint64(idKey(uint64(id)), first)
+}
+
+// load rebuilds the table from the store.
+func (t *sessionTable) load(r inodestore.Reader) error {
+	var fault error
+	err := r.Records(inodestore.TableSession, nil, nil, func(key, value []byte) bool {
+		fault = t.observe(key, value)
+		return fault == nil
+	})
+	if fault != nil {
+		return fault
+	}
+	return err
+}

@@ -1,0 +1,141 @@
+package namespace
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/ufs"
+)
+
+// SyncEntry is what the under store says of one child of a directory; Gone tells that it was looked for and not found.
+type SyncEntry struct {
+	ufs.Entry
+	Gone bool
+}
+
+// SyncChildren brings children of dir in line with what the under store says, in one entry of the journal. The caller
+// holds a claim on dir. It returns how many inodes changed. loaded marks the directory as wholly listed.
+//
+// What Forebay knows better stays: files that are being written, and files that the under store does not have yet.
+func (e *Evaluator) SyncChildren(ctx context.Context, claim *Claim, dir dfs.Path, entries []SyncEntry, loaded bool, onRemoved Removed) (int, error) {
+	r := Request{Identity: dfs.Identity{User: "root"}, Claim: claim}
+	changed := 0
+	t, err := e.do(ctx, r, []dfs.Path{dir}, func(t *txn) error {
+		f, err := lookup(e.view, &r, dir)
+		if err != nil {
+			return err
+		}
+		parent := f.inode
+		if parent == nil {
+			parent = t.syncParents(f, dir)
+		}
+		for _, entry := range entries {
+			did, err := t.syncChild(parent, entry, dir, onRemoved)
+			if err != nil {
+				return err
+			}
+			if did {
+				changed++
+			}
+		}
+		if loaded && !parent.Loaded {
+			mark := *parent
+			mark.Loaded = true
+			t.putInode(&mark)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return changed, t.Wait(ctx)
+}
+
+// syncParents makes the directories on the way, which the under store has.
+func (t *txn) syncParents(f found, dir dfs.Path) *inodestore.Inode {
+	names := dir.Components()
+	up := f.deepest
+	for _, name := range names[len(names)-f.missing:] {
+		up = t.newDirectory(&Request{Identity: dfs.Identity{User: up.Owner, Groups: []string{up.Group}}}, up, name, 0o755, dfs.Persisted)
+	}
+	return up
+}
+
+func (t *txn) syncChild(parent *inodestore.Inode, entry SyncEntry, dir dfs.Path, onRemoved Removed) (bool, error) {
+	n, err := t.e.view.Child(parent.ID, entry.Name)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case n == nil && entry.Gone:
+		return false, nil
+	case n == nil:
+		return true, t.addFromStore(parent, entry.Entry)
+	case n.MountID != 0 || n.LastVersion > n.Version || n.Persist != dfs.Persisted && !n.IsDir():
+		return false, nil // a mount point, or Forebay's own newer content
+	case entry.Gone && n.IsDir() && n.Persist != dfs.Persisted:
+		return false, nil
+	case entry.Gone && len(t.e.m.Mounts().Below(dir.Join(entry.Name))) > 0:
+		return false, nil
+	}
+	if entry.Gone || n.IsDir() != entry.Dir {
+		t.drop(n)
+		if !n.IsDir() && onRemoved != nil {
+			t.then(func() { onRemoved(n) })
+		}
+		if entry.Gone {
+			return true, nil
+		}
+		return true, t.addFromStore(parent, entry.Entry)
+	}
+	return t.refresh(n, entry.Entry), nil
+}
+
+// refresh takes over a changed content as a new version (contract C4).
+func (t *txn) refresh(n *inodestore.Inode, entry ufs.Entry) bool {
+	after := *n
+	if n.IsDir() {
+		after.Persist = dfs.Persisted
+		if n.Persist == dfs.Persisted {
+			return false
+		}
+		t.putInode(&after)
+		return true
+	}
+	if n.Fingerprint == entry.Fingerprint && n.Length == entry.Size {
+		return false
+	}
+	after.LastVersion++
+	after.Version = after.LastVersion
+	after.Length, after.ModTime, after.Fingerprint = entry.Size, entry.ModTime, entry.Fingerprint
+	t.putInode(&after)
+	t.reindex(n, &after)
+	return true
+}
+
+func (t *txn) addFromStore(parent *inodestore.Inode, entry ufs.Entry) error {
+	n := &inodestore.Inode{
+		ID: dfs.InodeID(t.newID()), Parent: parent.ID, Name: entry.Name, Mode: entry.Mode, Owner: entry.Owner, Group: entry.Group,
+		ModTime: entry.ModTime, Persist: dfs.Persisted,
+	}
+	if n.Owner == "" {
+		n.Owner, n.Group = parent.Owner, parent.Group
+	}
+	if entry.Dir {
+		n.Type = dfs.TypeDirectory
+		if n.Mode == 0 {
+			n.Mode = 0o755
+		}
+		t.putInode(n)
+		t.putLocation(n)
+		return nil
+	}
+	if n.Mode == 0 {
+		n.Mode = 0o644
+	}
+	n.Length, n.Fingerprint, n.BlockSize = entry.Size, entry.Fingerprint, dfs.DefaultBlockSizeBytes
+	n.Version, n.LastVersion = 1, 1
+	t.putInode(n)
+	return nil
+}

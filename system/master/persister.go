@@ -1,0 +1,241 @@
+package master
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/rpc"
+)
+
+// Bounds and pace of asynchronous persistence.
+const (
+	maxPersisting     = 1000 // files that workers were told to write and have not reported
+	persistPage       = 512
+	persistLease      = 5 * time.Minute // told again after this without a report
+	persistBackoffMin = time.Second
+	persistBackoffMax = time.Minute
+	maxPersistResults = 64 // reports handled at a time
+)
+
+// persister sees to it that ASYNC_THROUGH files reach their under store. The queue itself is logged (TablePersist); what
+// is here is who was told what, and it starts anew with each leader.
+type persister struct {
+	l       *leadership
+	results *host.Semaphore
+
+	mu     sync.Mutex
+	cursor dfs.InodeID
+	told   map[dfs.InodeID]*persisting
+}
+
+type persisting struct {
+	version  uint32
+	worker   dfs.WorkerID // "" when waiting for the next try
+	until    time.Time    // of the lease, or of the backoff
+	failures int
+	problem  string // of the last failure, for the report
+}
+
+func newPersister(l *leadership) *persister {
+	return &persister{l: l, results: host.NewSemaphore(l.m.h, maxPersistResults), told: map[dfs.InodeID]*persisting{}}
+}
+
+// schedule tells workers about a page of the queue.
+func (p *persister) schedule() {
+	p.mu.Lock()
+	from, busy := p.cursor, len(p.told)
+	p.mu.Unlock()
+	queue, err := p.l.m.machine.PersistQueue(from, persistPage)
+	if err != nil {
+		p.l.m.log.Warn("cannot read the persist queue", "error", err)
+		return
+	}
+	next := dfs.InodeID(0)
+	if len(queue) == persistPage {
+		next = queue[len(queue)-1].Inode.ID + 1
+	}
+	for _, file := range queue {
+		if busy >= maxPersisting {
+			break
+		}
+		if p.tell(file) {
+			busy++
+		}
+	}
+	p.mu.Lock()
+	p.cursor = next
+	p.mu.Unlock()
+}
+
+// tell gives one file to a worker that holds its first block. It returns true when a new command went out.
+func (p *persister) tell(file namespace.ToPersist) bool {
+	now := p.l.m.h.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	state := p.told[file.Inode.ID]
+	if state != nil && state.version == file.Inode.Version && now.Before(state.until) {
+		return false
+	}
+	if state == nil || state.version != file.Inode.Version {
+		state = &persisting{version: file.Inode.Version}
+		p.told[file.Inode.ID] = state
+	}
+	mount, rel := p.l.m.machine.Mounts().Resolve(file.Path)
+	worker := p.choose(file)
+	switch {
+	case mount == nil:
+		state.problem = "it lies in no mount: move it into one, or remove it"
+	case worker == "" && p.l.starting():
+		state.problem = "waiting for workers to register"
+	case worker == "" && file.Inode.Length > 0:
+		state.problem = "no live worker holds its data: start the workers that held it"
+	}
+	if mount == nil || worker == "" {
+		state.until = now.Add(persistBackoffMin)
+		return false
+	}
+	state.worker, state.until = worker, now.Add(persistLease)
+	p.l.m.workers.Tell(worker, &proto.WorkerCommand{
+		Action: proto.WorkerCommand_PERSIST, Inode: uint64(file.Inode.ID), Version: file.Inode.Version, MountId: uint64(mount.ID),
+		UfsPath: rel, Length: file.Inode.Length, BlockSize: file.Inode.BlockSize, Mode: file.Inode.Mode,
+	})
+	return true
+}
+
+func (p *persister) choose(file namespace.ToPersist) dfs.WorkerID {
+	for _, w := range p.l.m.blocks.Locate(dfs.BlockID{File: fileOf(file.Inode, file.Inode.Version)}) {
+		if p.l.m.workers.Live(w) {
+			return w
+		}
+	}
+	if file.Inode.Length > 0 {
+		return ""
+	}
+	for _, w := range p.l.m.workers.List() {
+		if w.Live {
+			return dfs.WorkerID(w.Id)
+		}
+	}
+	return ""
+}
+
+// reported handles a worker's results beside its heartbeat, a bounded number at a time.
+func (p *persister) reported(ctx context.Context, results []*proto.PersistResult) error {
+	for _, res := range results {
+		if err := p.results.Acquire(ctx, 1); err != nil {
+			return err
+		}
+		p.l.m.h.Go("persist-result", func() {
+			defer p.results.Release(1)
+			p.finish(res)
+		})
+	}
+	return nil
+}
+
+func (p *persister) finish(res *proto.PersistResult) {
+	id := dfs.InodeID(res.Inode)
+	err := rpc.ErrorFromProto(res.Error)
+	if err == nil {
+		err = p.publish(res)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	state := p.told[id]
+	if state == nil {
+		return
+	}
+	if err == nil {
+		delete(p.told, id)
+		return
+	}
+	state.failures++
+	state.worker, state.problem = "", err.Error()
+	backoff := min(persistBackoffMin<<min(state.failures-1, 10), persistBackoffMax)
+	state.until = p.l.m.h.Now().Add(backoff)
+	p.l.m.log.Warn("persisting failed and will be tried again", "inode", res.Inode, "path", res.UfsPath, "failures", state.failures, "error", err)
+}
+
+// publish records a persisted file, or takes the object back when the file is no longer what was written.
+func (p *persister) publish(res *proto.PersistResult) error {
+	l := p.l
+	mount := l.m.machine.Mounts().ByID(dfs.MountID(res.MountId))
+	if mount == nil {
+		return nil // unmounted meanwhile: the store is no longer ours to change
+	}
+	path, err := dfs.ParsePath(string(mount.Path) + "/" + res.UfsPath)
+	if err != nil {
+		return err
+	}
+	claim, err := l.e.Claim(l.ctx, path)
+	if err != nil {
+		return err
+	}
+	defer claim.Release()
+	err = l.e.SetPersisted(l.ctx, claim, path, dfs.InodeID(res.Inode), res.Version, res.Fingerprint)
+	if err == nil {
+		if n, _, _, err := l.m.machine.Peek(path); err == nil && n != nil {
+			l.tell(n, res.Version, &proto.WorkerCommand{Action: proto.WorkerCommand_SET_PERSISTED, Inode: res.Inode, Version: res.Version})
+		}
+		return nil
+	}
+	if !dfs.IsKind(err, dfs.Stale) {
+		return err
+	}
+	return p.takeBack(mount.Path, path, res)
+}
+
+// takeBack removes an object that was persisted for a file which has since moved, gone or changed, unless the path
+// belongs to another content by now.
+func (p *persister) takeBack(_ dfs.Path, path dfs.Path, res *proto.PersistResult) error {
+	at, err := p.l.placeOf(p.l.ctx, path)
+	if err != nil || at.store == nil {
+		return err
+	}
+	entry, err := at.store.Stat(p.l.ctx, at.rel)
+	if dfs.IsKind(err, dfs.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	n, _, _, err := p.l.m.machine.Peek(path)
+	if err != nil || entry.Fingerprint != res.Fingerprint || n != nil && n.ID == dfs.InodeID(res.Inode) {
+		return err // replaced by its own newer version, or by someone else: leave it
+	}
+	return at.store.Remove(p.l.ctx, at.rel)
+}
+
+// workerLost makes what the worker was told to persist due again.
+func (p *persister) workerLost(id dfs.WorkerID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, state := range p.told {
+		if state.worker == id {
+			state.worker, state.until = "", time.Time{}
+			state.problem = "the worker that was writing it was lost"
+		}
+	}
+}
+
+// problems lists up to limit files that could not be persisted so far, with the reason.
+func (p *persister) problems(limit int) []string {
+	queue, err := p.l.m.machine.PersistQueue(0, maxPersisting)
+	if err != nil {
+		return []string{"cannot read the persist queue: " + err.Error()}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []string
+	for _, file := range queue {
+		if state := p.told[file.Inode.ID]; state != nil && state.problem != "" && len(out) < limit {
+			out = append(out, "not persisted yet: "+string(file.Path)+": "+state.problem)
+		}
+	}
+	return out
+}

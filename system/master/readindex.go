@@ -1,0 +1,75 @@
+package master
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/journal"
+	"github.com/forebay/forebay/system/master/namespace"
+)
+
+// readProofTimeout bounds one round; a leader that cannot reach a quorum in this time answers Unavailable.
+const readProofTimeout = 3 * time.Second
+
+// readIndex makes reads linearizable (contract C1, raft dissertation section 6.4): each round notes the commit index,
+// proves leadership once for all reads that wait, and waits until that index is applied. A read joins the next round,
+// never one under way, whose proof may be older than the read.
+type readIndex struct {
+	h host.Host
+	j journal.Journal
+	m *namespace.Machine
+
+	mu      sync.Mutex
+	next    *readRound
+	running bool
+}
+
+type readRound struct {
+	done host.Event
+	err  error
+}
+
+// Wait returns when the applied state may be read.
+func (r *readIndex) Wait(ctx context.Context) error {
+	r.mu.Lock()
+	if r.next == nil {
+		r.next = &readRound{done: r.h.NewEvent()}
+	}
+	round := r.next
+	if !r.running {
+		r.running = true
+		r.h.Go("read-index", r.run)
+	}
+	r.mu.Unlock()
+	if err := round.done.Wait(ctx); err != nil {
+		return err
+	}
+	return round.err
+}
+
+func (r *readIndex) run() {
+	for {
+		r.mu.Lock()
+		round := r.next
+		r.next = nil
+		r.running = round != nil
+		r.mu.Unlock()
+		if round == nil {
+			return
+		}
+		round.err = r.prove()
+		round.done.Set()
+	}
+}
+
+func (r *readIndex) prove() error {
+	ctx, cancel := r.h.WithTimeout(context.Background(), readProofTimeout)
+	defer cancel()
+	index := r.j.CommitIndex()
+	if err := r.j.VerifyLeader(ctx); err != nil {
+		return err
+	}
+	return r.m.WaitApplied(ctx, index)
+}

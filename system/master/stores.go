@@ -1,0 +1,73 @@
+package master
+
+import (
+	"context"
+	"sync"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/master/mounttable"
+	"github.com/forebay/forebay/system/ufs"
+)
+
+// OpenStore opens an under store.
+type OpenStore func(ctx context.Context, uri string, options map[string]string) (ufs.Store, error)
+
+// stores keeps one open handle for each mount.
+type stores struct {
+	open OpenStore
+	lock *host.Mutex // held while a store is opened, so that it is opened once
+
+	mu   sync.Mutex
+	byID map[dfs.MountID]ufs.Store
+}
+
+func newStores(h host.Host, open OpenStore) *stores {
+	return &stores{open: open, lock: host.NewMutex(h), byID: map[dfs.MountID]ufs.Store{}}
+}
+
+func (s *stores) known(id dfs.MountID) ufs.Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[id]
+}
+
+// get gives a mount's store.
+func (s *stores) get(ctx context.Context, m *mounttable.Mount) (ufs.Store, error) {
+	if store := s.known(m.ID); store != nil {
+		return store, nil
+	}
+	if err := s.lock.Lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.lock.Unlock()
+	if store := s.known(m.ID); store != nil {
+		return store, nil
+	}
+	store, err := s.open(ctx, m.URI, m.Options)
+	if err != nil {
+		return nil, dfs.Wrap(err, "open the under store of mount", string(m.Path))
+	}
+	s.mu.Lock()
+	s.byID[m.ID] = store
+	s.mu.Unlock()
+	return store, nil
+}
+
+// retain closes the stores of mounts that are gone.
+func (s *stores) retain(t *mounttable.Table) {
+	s.mu.Lock()
+	var gone []ufs.Store
+	for id, store := range s.byID {
+		if t.ByID(id) == nil {
+			gone = append(gone, store)
+			delete(s.byID, id)
+		}
+	}
+	s.mu.Unlock()
+	for _, store := range gone {
+		_ = store.Close() // nothing is being written through it
+	}
+}
+
+func (s *stores) close() { s.retain(mounttable.New(nil)) }

@@ -1,0 +1,170 @@
+// Package workerregistry knows the live workers: who registered, when each was last heard, and what it is to be told.
+// Soft state of the leader: a new one starts empty and tells every worker that heartbeats to register. It owns no
+// blocks (package blockmap does). The master's Blocks service is its caller.
+package workerregistry
+
+import (
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/proto"
+)
+
+// maxCommands bounds what waits for one worker. Beyond it the worker is told to register anew, which brings both sides
+// in line without the commands.
+const maxCommands = 20_000
+
+// commandsPerHeartbeat bounds one answer.
+const commandsPerHeartbeat = 2_000
+
+type worker struct {
+	info     *proto.WorkerInfo
+	lease    uint64
+	lastSeen time.Time
+	live     bool
+	complete bool // its whole block list has arrived
+	commands []*proto.WorkerCommand
+	overflow bool
+}
+
+// Registry is safe for concurrent use.
+type Registry struct {
+	lostAfter time.Duration
+
+	mu      sync.Mutex
+	workers map[dfs.WorkerID]*worker
+	leases  uint64
+}
+
+// New makes an empty registry; a worker that is silent for lostAfter is lost.
+func New(lostAfter time.Duration) *Registry {
+	return &Registry{lostAfter: lostAfter, workers: map[dfs.WorkerID]*worker{}}
+}
+
+// Begin starts a registration and returns its lease. An earlier lease of the same worker ends.
+func (r *Registry) Begin(info *proto.WorkerInfo, now time.Time) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leases++
+	w := &worker{info: info, lease: r.leases, lastSeen: now, live: true}
+	if old := r.workers[dfs.WorkerID(info.Id)]; old != nil && !old.overflow {
+		w.commands = old.commands
+	}
+	r.workers[dfs.WorkerID(info.Id)] = w
+	return w.lease
+}
+
+// Complete marks a registration as whole. It returns false when the lease ended meanwhile.
+func (r *Registry) Complete(id dfs.WorkerID, lease uint64, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.workers[id]
+	if w == nil || w.lease != lease {
+		return false
+	}
+	w.complete, w.lastSeen = true, now
+	return true
+}
+
+// Heartbeat notes that a worker lives, and takes what it is to be told. ok is false when it must register.
+func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (commands []*proto.WorkerCommand, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.workers[dfs.WorkerID(req.Worker)]
+	if w == nil || w.lease != req.Lease || !w.live || w.overflow {
+		return nil, false
+	}
+	w.lastSeen = now
+	if len(req.Tiers) > 0 {
+		w.info.Tiers = req.Tiers
+	}
+	n := min(len(w.commands), commandsPerHeartbeat)
+	commands, w.commands = w.commands[:n:n], w.commands[n:]
+	return commands, true
+}
+
+// Touch notes that a worker that is still registering lives.
+func (r *Registry) Touch(id dfs.WorkerID, lease uint64, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.workers[id]
+	if w == nil || w.lease != lease {
+		return false
+	}
+	w.lastSeen = now
+	return true
+}
+
+// Tell queues a command for a live worker.
+func (r *Registry) Tell(id dfs.WorkerID, c *proto.WorkerCommand) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.workers[id]
+	if w == nil || !w.live || w.overflow {
+		return
+	}
+	if len(w.commands) >= maxCommands {
+		w.overflow, w.commands = true, nil
+		return
+	}
+	w.commands = append(w.commands, c)
+}
+
+// Expire marks workers that were silent too long as lost, and returns them.
+func (r *Registry) Expire(now time.Time) []dfs.WorkerID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var lost []dfs.WorkerID
+	for id, w := range r.workers {
+		if w.live && now.Sub(w.lastSeen) > r.lostAfter {
+			w.live, w.complete, w.commands = false, false, nil
+			lost = append(lost, id)
+		}
+	}
+	sort.Slice(lost, func(i, j int) bool { return lost[i] < lost[j] })
+	return lost
+}
+
+// Live tells whether a worker is live.
+func (r *Registry) Live(id dfs.WorkerID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.workers[id]
+	return w != nil && w.live
+}
+
+// Settled tells whether every live worker has reported all of its blocks.
+func (r *Registry) Settled() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.workers {
+		if w.live && !w.complete {
+			return false
+		}
+	}
+	return len(r.workers) > 0
+}
+
+// List tells about every known worker, by id.
+func (r *Registry) List() []*proto.WorkerInfo {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]*proto.WorkerInfo, 0, len(r.workers))
+	for _, w := range r.workers {
+		out = append(out, &proto.WorkerInfo{
+			Id: w.info.Id, Address: w.info.Address, Tiers: w.info.Tiers, Live: w.live, Registered: w.complete,
+			LastHeartbeat: w.lastSeen.UnixNano(), Started: w.info.Started, Version: w.info.Version,
+		})
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Id < out[j].Id })
+	return out
+}
+
+// Reset forgets everything.
+func (r *Registry) Reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	clear(r.workers)
+}
