@@ -2,6 +2,7 @@ package inodestore
 
 import (
 	"hash/maphash"
+	"math"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -36,16 +37,17 @@ type cacheKey struct {
 }
 
 type cacheEntry struct {
+	hash  uint64
 	key   cacheKey
 	inode *Inode // nil: known to be absent
-	cost  int64  // 0: the slot is free
+	cost  int32  // bytes; 0: the slot is free
 	used  uint32 // atomic under the read lock
 }
 
 type cacheShard struct {
 	mu      sync.RWMutex
 	version uint64
-	index   map[cacheKey]uint32
+	index   slotIndex
 	slots   []cacheEntry
 	free    []uint32
 	hand    int
@@ -63,15 +65,17 @@ func newCache(limit int64) *cache {
 	}
 	c := &cache{seed: maphash.MakeSeed(), shards: make([]cacheShard, cacheShardCount)}
 	for i := range c.shards {
-		c.shards[i].index = make(map[cacheKey]uint32)
 		c.shards[i].limit = max(limit/cacheShardCount, 1)
 	}
 	return c
 }
 
-func (c *cache) shard(parent dfs.InodeID, name string) *cacheShard {
-	h := maphash.String(c.seed, name) ^ uint64(parent)*0x9e3779b97f4a7c15
-	return &c.shards[(h>>32^h)&(cacheShardCount-1)]
+// locate gives a key's shard and hash. The shard comes from bits that its index uses last.
+func (c *cache) locate(key cacheKey) (*cacheShard, uint64) {
+	h := maphash.String(c.seed, key.name) ^ uint64(key.parent)*0x9e3779b97f4a7c15
+	h *= 0xbf58476d1ce4e5b9 // the parent's low bits reach all of the hash
+	h ^= h >> 29
+	return &c.shards[h>>56&(cacheShardCount-1)], h
 }
 
 // get returns what is known of an entry. On a miss it returns the version to hand to fill.
@@ -79,9 +83,10 @@ func (c *cache) get(parent dfs.InodeID, name string) (n *Inode, version uint64, 
 	if c == nil {
 		return nil, 0, false
 	}
-	s := c.shard(parent, name)
+	key := cacheKey{parent, name}
+	s, hash := c.locate(key)
 	s.mu.RLock()
-	slot, hit := s.index[cacheKey{parent, name}]
+	_, slot, hit := s.index.find(hash, s.slots, key)
 	if !hit {
 		version = s.version
 		s.mu.RUnlock()
@@ -104,11 +109,12 @@ func (c *cache) fill(version uint64, parent dfs.InodeID, name string, n *Inode) 
 	if c == nil {
 		return
 	}
-	s := c.shard(parent, name)
+	key := cacheKey{parent, name}
+	s, hash := c.locate(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.version == version {
-		s.put(cacheKey{parent, name}, n)
+		s.put(hash, key, n)
 	}
 }
 
@@ -117,11 +123,12 @@ func (c *cache) apply(parent dfs.InodeID, name string, n *Inode) {
 	if c == nil {
 		return
 	}
-	s := c.shard(parent, name)
+	key := cacheKey{parent, name}
+	s, hash := c.locate(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.version++
-	s.put(cacheKey{parent, name}, n)
+	s.put(hash, key, n)
 }
 
 // clear forgets everything, and refuses the fills that are under way.
@@ -133,8 +140,7 @@ func (c *cache) clear() {
 		s := &c.shards[i]
 		s.mu.Lock()
 		s.version++
-		s.index = make(map[cacheKey]uint32)
-		s.slots, s.free, s.hand, s.bytes = nil, nil, 0, 0
+		s.index, s.slots, s.free, s.hand, s.bytes = slotIndex{}, nil, nil, 0, 0
 		s.mu.Unlock()
 	}
 }
@@ -154,16 +160,16 @@ func (c *cache) stats(st *Stats) {
 }
 
 // put sets an entry and evicts down to the limit. s.mu is held.
-func (s *cacheShard) put(key cacheKey, n *Inode) {
+func (s *cacheShard) put(hash uint64, key cacheKey, n *Inode) {
 	cost := entryCost(key, n)
-	slot, ok := s.index[key]
+	_, slot, ok := s.index.find(hash, s.slots, key)
 	if !ok {
 		slot = s.newSlot()
-		s.index[key] = slot
-		s.slots[slot].key = key
+		s.slots[slot].hash, s.slots[slot].key = hash, key
+		s.index.insert(hash, slot, s.slots)
 	}
 	e := &s.slots[slot]
-	s.bytes += cost - e.cost
+	s.bytes += int64(cost - e.cost)
 	e.inode, e.cost = n, cost
 	for s.bytes > s.limit {
 		s.evictOne()
@@ -194,8 +200,9 @@ func (s *cacheShard) evictOne() {
 		case e.used != 0:
 			e.used = 0
 		default:
-			delete(s.index, e.key)
-			s.bytes -= e.cost
+			place, _, _ := s.index.find(e.hash, s.slots, e.key)
+			s.index.remove(place, s.slots)
+			s.bytes -= int64(e.cost)
 			*e = cacheEntry{}
 			s.free = append(s.free, uint32(s.hand))
 			return
@@ -203,18 +210,18 @@ func (s *cacheShard) evictOne() {
 	}
 }
 
-// slotOverhead is a slot and its share of the index, whose table is about 3/4 full after growth.
-const slotOverhead = int64(unsafe.Sizeof(cacheEntry{})) + 2*int64(unsafe.Sizeof(cacheKey{})+4)
+// slotOverhead is a slot and its share of the index, which is between 3/8 and 3/4 full.
+const slotOverhead = int(unsafe.Sizeof(cacheEntry{}) + 2*unsafe.Sizeof(bucket{}))
 
 // entryCost is the memory that an entry keeps alive, in bytes. Users' and groups' names are shared, so not counted.
-func entryCost(key cacheKey, n *Inode) int64 {
-	cost := slotOverhead + int64(len(key.name))
+func entryCost(key cacheKey, n *Inode) int32 {
+	cost := slotOverhead + len(key.name)
 	if n == nil {
-		return cost
+		return int32(cost)
 	}
-	cost += int64(unsafe.Sizeof(*n)) + int64(len(n.Fingerprint))
+	cost += int(unsafe.Sizeof(*n)) + len(n.Fingerprint)
 	for name, value := range n.Xattr {
-		cost += int64(len(name)+len(value)) + 64
+		cost += len(name) + len(value) + 64
 	}
-	return cost
+	return int32(min(cost, math.MaxInt32))
 }

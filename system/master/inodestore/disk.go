@@ -51,6 +51,14 @@ func (f fileSystem) finishReplace(current string) error {
 	return f.RemoveAll(aside)
 }
 
+// makeDir makes dir so that it survives a crash; its parents are there or are the caller's to sync.
+func (f fileSystem) makeDir(dir string) error {
+	if err := f.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return f.syncDir(f.PathDir(dir))
+}
+
 func (f fileSystem) syncDir(dir string) error {
 	d, err := f.OpenDir(dir)
 	if err != nil {

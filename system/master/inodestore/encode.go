@@ -16,30 +16,30 @@ import (
 // The bits are persistent: append only. A reader that meets a bit it does not know refuses the record, since it cannot
 // tell where the unknown field ends.
 const (
-	hasDirectory     = 1 << iota // no field of its own
-	hasLength                    // uvarint
-	hasModTime                   // varint, seconds after epochSeconds
-	hasModNanos                  // uvarint, nanoseconds of the second
-	hasMode                      // uvarint
-	hasOwner                     // string
-	hasGroup                     // string; above here the mask takes one byte
-	hasVersion                   // uvarint
-	hasLastVersion               // uvarint
-	hasPersist                   // uvarint
-	hasBlockSize                 // varint
-	hasFingerprint               // string
-	hasMountID                   // uvarint
-	hasPinned                    // no field of its own
-	hasLoaded                    // no field of its own
-	hasSyncTime                  // varint, seconds after epochSeconds
-	hasSyncNanos                 // uvarint
-	hasReplicaMin                // varint
-	hasReplicaMax                // varint
-	hasReplicaDurable            // varint
-	hasTTL                       // varint, nanoseconds
-	hasTTLAction                 // uvarint
-	hasXattr                     // count, then name and value of each, names ascending
-	hasNegativeLength            // no field of its own: Length is the complement of what is stored
+	hasDirectory      = 1 << iota // no field of its own
+	hasLength                     // uvarint
+	hasModTime                    // varint, seconds after epochSeconds
+	hasModNanos                   // uvarint, nanoseconds of the second
+	hasMode                       // uvarint
+	hasOwner                      // string
+	hasGroup                      // string; above here the mask takes one byte
+	hasVersion                    // uvarint
+	hasLastVersion                // uvarint
+	hasPersist                    // uvarint
+	hasBlockSize                  // varint
+	hasFingerprint                // string
+	hasMountID                    // uvarint
+	hasPinned                     // no field of its own
+	hasLoaded                     // no field of its own
+	hasSyncTime                   // varint, seconds after epochSeconds
+	hasSyncNanos                  // uvarint
+	hasReplicaMin                 // varint
+	hasReplicaMax                 // varint
+	hasReplicaDurable             // varint
+	hasTTL                        // varint, nanoseconds
+	hasTTLAction                  // uvarint
+	hasXattr                      // count, then name and value of each, names ascending
+	hasNegativeLength             // no field of its own: Length is the complement of what is stored
 	knownBits         = 1<<iota - 1
 )
 

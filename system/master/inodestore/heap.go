@@ -62,7 +62,7 @@ func OpenHeap(h host.Host, dir string) (Store, error) {
 	if err := s.fs.finishReplace(dir); err != nil {
 		return nil, diskError(err, "open inode store", dir)
 	}
-	if err := s.fs.MkdirAll(dir, 0o755); err != nil {
+	if err := s.fs.makeDir(dir); err != nil {
 		return nil, diskError(err, "open inode store", dir)
 	}
 	if err := s.load(); err != nil {

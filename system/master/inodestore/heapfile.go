@@ -45,14 +45,10 @@ func (s *heapStore) Checkpoint(dir string) (uint64, error) {
 	if _, err := s.fs.Stat(dir); err == nil {
 		return 0, dfs.Errorf(dfs.AlreadyExists, "checkpoint inode store", dir, "name a new directory")
 	}
-	if err := s.fs.MkdirAll(dir, 0o755); err != nil {
+	if err := s.fs.makeDir(dir); err != nil {
 		return 0, diskError(err, "checkpoint inode store", dir)
 	}
-	index, err := s.write(dir)
-	if err == nil {
-		err = diskError(s.fs.syncDir(s.fs.PathDir(dir)), "checkpoint inode store", dir)
-	}
-	return index, err
+	return s.write(dir)
 }
 
 // write puts the present state in dir's file, in one step, and returns its index.
