@@ -1,0 +1,257 @@
+package ufs
+
+import (
+	"context"
+	"io"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+)
+
+// RetryOptions bound what Retry adds to a struggling store. Zero fields take the defaults.
+type RetryOptions struct {
+	Attempts int           // of one call, the first included; 5
+	Base     time.Duration // the first wait; it doubles each time, with jitter of half; 50 ms
+	Max      time.Duration // the longest wait; 2 s
+	// Budget is how many failures in excess of successes all calls together may retry; 50. Each failure costs one, each
+	// success gives a tenth back, and with half of it gone nothing is retried: a store that is down is not hammered.
+	Budget float64
+}
+
+// Retry calls s again when it is Unavailable. What a first attempt may have done is settled: a repeated Remove that finds
+// nothing has succeeded, a repeated Rename whose source is gone and whose target is there too, a repeated Commit
+// publishes once (see Writer). A listing goes on behind the last name, a read at the byte where it broke.
+func Retry(h host.Host, s Store, o RetryOptions) Store {
+	if o.Attempts == 0 {
+		o.Attempts = 5
+	}
+	if o.Base == 0 {
+		o.Base = 50 * time.Millisecond
+	}
+	if o.Max == 0 {
+		o.Max = 2 * time.Second
+	}
+	if o.Budget == 0 {
+		o.Budget = 50
+	}
+	return &retry{Store: s, h: h, o: o, budget: o.Budget}
+}
+
+type retry struct {
+	Store
+	h host.Host
+	o RetryOptions
+
+	mu     sync.Mutex
+	budget float64
+}
+
+func (r *retry) Unwrap() Store { return r.Store }
+
+// spend tells whether a failure may be retried, and charges for it.
+func (r *retry) spend() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.budget = max(r.budget-1, 0)
+	return r.budget > r.o.Budget/2
+}
+
+func (r *retry) earn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.budget = min(r.budget+0.1, r.o.Budget)
+}
+
+// again tells whether attempt, which ended in err, is worth another, and waits before it.
+func (r *retry) again(ctx context.Context, attempt int, err error) bool {
+	if !dfs.IsKind(err, dfs.Unavailable) {
+		if err == nil {
+			r.earn()
+		}
+		return false
+	}
+	if !r.spend() || attempt >= r.o.Attempts {
+		return false
+	}
+	wait := min(r.o.Base<<min(attempt-1, 20), r.o.Max)
+	wait = wait/2 + time.Duration(r.h.Rand().Int64N(int64(wait/2)+1))
+	return r.h.Sleep(ctx, wait) == nil
+}
+
+// do calls f until it succeeds or is not worth another attempt, and tells how many it took.
+func (r *retry) do(ctx context.Context, f func() error) (attempts int, err error) {
+	for attempt := 1; ; attempt++ {
+		if err = f(); !r.again(ctx, attempt, err) {
+			return attempt, err
+		}
+	}
+}
+
+func (r *retry) Stat(ctx context.Context, path string) (e Entry, err error) {
+	_, err = r.do(ctx, func() error { e, err = r.Store.Stat(ctx, path); return err })
+	return e, err
+}
+
+func (r *retry) List(ctx context.Context, dir, after string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		last, stopped := after, false
+		attempt := 0
+		once := func() (err error) {
+			var e Entry
+			for e, err = range r.Store.List(ctx, dir, last) {
+				if err != nil {
+					return err
+				}
+				last, attempt = e.Name, 0 // it made progress: the next failure is a first one
+				if !yield(e, nil) {
+					stopped = true
+					return nil
+				}
+			}
+			return nil
+		}
+		for {
+			err := once()
+			attempt++
+			if stopped || err == nil {
+				r.earn()
+				return
+			}
+			if !r.again(ctx, attempt, err) {
+				yield(Entry{}, err)
+				return
+			}
+		}
+	}
+}
+
+func (r *retry) Create(ctx context.Context, path string, mode uint32) (w Writer, err error) {
+	_, err = r.do(ctx, func() error { w, err = r.Store.Create(ctx, path, mode); return err })
+	if err != nil {
+		return nil, err
+	}
+	return &retryWriter{Writer: w, r: r, ctx: ctx}, nil
+}
+
+func (r *retry) Remove(ctx context.Context, path string) error {
+	attempts, err := r.do(ctx, func() error { return r.Store.Remove(ctx, path) })
+	if attempts > 1 && dfs.IsKind(err, dfs.NotFound) {
+		return nil // an earlier attempt removed it, though its answer was lost
+	}
+	return err
+}
+
+func (r *retry) Rename(ctx context.Context, from, to string) error {
+	attempts, err := r.do(ctx, func() error { return r.Store.Rename(ctx, from, to) })
+	if attempts > 1 && dfs.IsKind(err, dfs.NotFound) {
+		if _, statErr := r.Stat(ctx, to); statErr == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (r *retry) Mkdir(ctx context.Context, path string, mode uint32) error {
+	_, err := r.do(ctx, func() error { return r.Store.Mkdir(ctx, path, mode) })
+	return err
+}
+
+func (r *retry) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error) {
+	rr := &retryReader{r: r, ctx: ctx, path: path, offset: offset, left: length}
+	if _, err := r.do(ctx, rr.reopen); err != nil {
+		return nil, err
+	}
+	rr.print = FingerprintOf(rr.body)
+	return rr, nil
+}
+
+type retryWriter struct {
+	Writer
+	r   *retry
+	ctx context.Context
+}
+
+func (w *retryWriter) Write(p []byte) (int, error) {
+	taken := 0
+	_, err := w.r.do(w.ctx, func() error {
+		n, err := w.Writer.Write(p[taken:])
+		taken += n
+		return err
+	})
+	return taken, err
+}
+
+func (w *retryWriter) Commit(ctx context.Context) (e Entry, err error) {
+	_, err = w.r.do(ctx, func() error { e, err = w.Writer.Commit(ctx); return err })
+	return e, err
+}
+
+// retryReader reads [offset, offset+left) and opens it anew where it broke, if the content is still the same.
+type retryReader struct {
+	r            *retry
+	ctx          context.Context
+	path         string
+	offset, left int64
+	body         io.ReadCloser // nil between a failure and the next attempt
+	print        string
+	attempt      int
+}
+
+func (rr *retryReader) reopen() (err error) {
+	rr.body, err = rr.r.Store.Open(rr.ctx, rr.path, rr.offset, rr.left)
+	if err != nil {
+		rr.body = nil
+		return err
+	}
+	if print := FingerprintOf(rr.body); rr.print != "" && print != rr.print {
+		return dfs.Errorf(dfs.Stale, "read", rr.path, "the content changed in the under store while it was read: read it again")
+	}
+	return nil
+}
+
+// Fingerprint implements Fingerprinted.
+func (rr *retryReader) Fingerprint() string { return rr.print }
+
+func (rr *retryReader) Read(p []byte) (int, error) {
+	for {
+		n, err := 0, error(nil)
+		if rr.body == nil {
+			err = rr.reopen()
+		}
+		if err == nil {
+			n, err = rr.body.Read(p)
+			rr.offset, rr.left = rr.offset+int64(n), rr.left-int64(n)
+		}
+		if n > 0 {
+			rr.attempt = 0
+		}
+		if err == nil || err == io.EOF || n > 0 && dfs.IsKind(err, dfs.Unavailable) {
+			if err != io.EOF && err != nil { // the failure shows again at the next read, if it lasts
+				rr.drop()
+				err = nil
+			}
+			return n, err
+		}
+		rr.attempt++
+		if !rr.r.again(rr.ctx, rr.attempt, err) {
+			return n, err
+		}
+		rr.drop()
+	}
+}
+
+func (rr *retryReader) drop() {
+	if rr.body != nil {
+		_ = rr.body.Close()
+		rr.body = nil
+	}
+}
+
+// Close implements io.Closer.
+func (rr *retryReader) Close() error {
+	rr.drop()
+	return nil
+}

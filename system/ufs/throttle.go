@@ -1,0 +1,197 @@
+package ufs
+
+import (
+	"context"
+	"io"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+)
+
+// ThrottleOptions limit what is asked of a store. Zero rates are unlimited.
+type ThrottleOptions struct {
+	RequestsPerSecond float64
+	BytesPerSecond    float64       // read and written together
+	MaxWait           time.Duration // a call that would wait longer is ResourceExhausted; 30 s
+}
+
+// listPageEntries of a listing are paid for as one request, since that is what a store with pages is asked.
+const listPageEntries = 1000
+
+// Throttle makes calls wait for their turn. One second's worth may come in a burst.
+func Throttle(h host.Host, s Store, o ThrottleOptions) Store {
+	if o.MaxWait == 0 {
+		o.MaxWait = 30 * time.Second
+	}
+	return &throttle{Store: s, requests: newPace(h, o.RequestsPerSecond, o.MaxWait), bytes: newPace(h, o.BytesPerSecond, o.MaxWait)}
+}
+
+// pace hands out turns at a rate (the generic cell rate algorithm: it keeps one time and no tokens).
+type pace struct {
+	h    host.Host
+	unit float64 // seconds that one unit takes; 0: free
+	most time.Duration
+
+	mu   sync.Mutex
+	next time.Time // when everything that was granted is paid for
+}
+
+const burst = time.Second
+
+func newPace(h host.Host, perSecond float64, most time.Duration) *pace {
+	p := &pace{h: h, most: most}
+	if perSecond > 0 {
+		p.unit = 1 / perSecond
+	}
+	return p
+}
+
+// take waits for n units' turn.
+func (p *pace) take(ctx context.Context, op, path string, n float64) error {
+	if p.unit == 0 || n <= 0 {
+		return nil
+	}
+	wait, ok := p.reserve(time.Duration(n * p.unit * float64(time.Second)))
+	if !ok {
+		return dfs.Errorf(dfs.ResourceExhausted, op, path, "the mount's throttle would hold this for more than %v: raise it or ask for less", p.most)
+	}
+	if wait <= 0 {
+		return nil
+	}
+	return dfs.Wrap(p.h.Sleep(ctx, wait), op, path)
+}
+
+func (p *pace) reserve(cost time.Duration) (wait time.Duration, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.h.Now()
+	if p.next.Sub(now) > p.most+cost+burst { // no grant reaches so far: the clock was set back
+		p.next = now
+	}
+	if earliest := now.Add(-burst); p.next.Before(earliest) {
+		p.next = earliest
+	}
+	wait = p.next.Sub(now)
+	if wait > p.most {
+		return 0, false
+	}
+	p.next = p.next.Add(cost)
+	return wait, true
+}
+
+type throttle struct {
+	Store
+	requests, bytes *pace
+}
+
+func (t *throttle) Unwrap() Store { return t.Store }
+
+func (t *throttle) Stat(ctx context.Context, path string) (Entry, error) {
+	if err := t.requests.take(ctx, "stat", path, 1); err != nil {
+		return Entry{}, err
+	}
+	return t.Store.Stat(ctx, path)
+}
+
+func (t *throttle) List(ctx context.Context, dir, after string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		n := 0
+		err := t.requests.take(ctx, "list", dir, 1)
+		if err == nil {
+			for e, listErr := range t.Store.List(ctx, dir, after) {
+				if n++; n%listPageEntries == 0 {
+					if err = t.requests.take(ctx, "list", dir, 1); err != nil {
+						break
+					}
+				}
+				if !yield(e, listErr) {
+					return
+				}
+			}
+		}
+		if err != nil {
+			yield(Entry{}, err)
+		}
+	}
+}
+
+func (t *throttle) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error) {
+	if err := t.requests.take(ctx, "open", path, 1); err != nil {
+		return nil, err
+	}
+	r, err := t.Store.Open(ctx, path, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	return &throttledReader{ReadCloser: r, t: t, ctx: ctx, path: path}, nil
+}
+
+type throttledReader struct {
+	io.ReadCloser
+	t    *throttle
+	ctx  context.Context
+	path string
+	owed int // bytes read and not yet paid for
+}
+
+// Read pays for what the read before gave, since what a read will give is not known before it.
+func (r *throttledReader) Read(p []byte) (int, error) {
+	if err := r.t.bytes.take(r.ctx, "read", r.path, float64(r.owed)); err != nil {
+		return 0, err
+	}
+	n, err := r.ReadCloser.Read(p)
+	r.owed = n
+	return n, err
+}
+
+// Fingerprint implements Fingerprinted.
+func (r *throttledReader) Fingerprint() string { return FingerprintOf(r.ReadCloser) }
+
+func (t *throttle) Create(ctx context.Context, path string, mode uint32) (Writer, error) {
+	if err := t.requests.take(ctx, "create", path, 1); err != nil {
+		return nil, err
+	}
+	w, err := t.Store.Create(ctx, path, mode)
+	if err != nil {
+		return nil, err
+	}
+	return &throttledWriter{Writer: w, t: t, ctx: ctx, path: path}, nil
+}
+
+type throttledWriter struct {
+	Writer
+	t    *throttle
+	ctx  context.Context
+	path string
+}
+
+func (w *throttledWriter) Write(p []byte) (int, error) {
+	if err := w.t.bytes.take(w.ctx, "write", w.path, float64(len(p))); err != nil {
+		return 0, err
+	}
+	return w.Writer.Write(p)
+}
+
+func (t *throttle) Remove(ctx context.Context, path string) error {
+	if err := t.requests.take(ctx, "remove", path, 1); err != nil {
+		return err
+	}
+	return t.Store.Remove(ctx, path)
+}
+
+func (t *throttle) Rename(ctx context.Context, from, to string) error {
+	if err := t.requests.take(ctx, "rename", from, 1); err != nil {
+		return err
+	}
+	return t.Store.Rename(ctx, from, to)
+}
+
+func (t *throttle) Mkdir(ctx context.Context, path string, mode uint32) error {
+	if err := t.requests.take(ctx, "mkdir", path, 1); err != nil {
+		return err
+	}
+	return t.Store.Mkdir(ctx, path, mode)
+}
