@@ -61,8 +61,8 @@ var benchDrivers = []struct {
 	open func(h host.Host, dir string) (Store, error)
 }{
 	{"pebble", func(h host.Host, dir string) (Store, error) { return OpenPebble(h, dir, Options{}) }},
-	{"filters", func(h host.Host, dir string) (Store, error) {
-		return OpenPebble(h, dir, Options{LastLevelFilterBits: 10})
+	{"nofilters", func(h host.Host, dir string) (Store, error) {
+		return OpenPebble(h, dir, Options{LastLevelFilterBits: -1})
 	}},
 	{"heap", OpenHeap},
 }

@@ -18,12 +18,12 @@ func pebbleDriver(opts inodestore.Options) inodestoretest.Driver {
 var heapDriver = inodestoretest.Driver{Open: inodestore.OpenHeap}
 
 // The variants of the pebble driver that take different ways to an answer: with its cache, with one so small that it
-// evicts all the time, with none, with filters on the last level, with memtables that flush often.
+// evicts all the time, with none, without filters on the last level, with memtables that flush often.
 var pebbleVariants = map[string]inodestore.Options{
 	"pebble":         {},
 	"tiny cache":     {InodeCacheBytes: 256 * 2000},
 	"no cache":       {InodeCacheBytes: -1},
-	"filters":        {LastLevelFilterBits: 10, InodeCacheBytes: -1},
+	"no filters":     {LastLevelFilterBits: -1, InodeCacheBytes: -1},
 	"tiny memtables": {MemTableBytes: 64 << 10},
 }
 

@@ -22,8 +22,8 @@ type Options struct {
 	// a restart replays from the journal.
 	MemTableBytes uint64
 	// LastLevelFilterBits are the bits an entry of a Bloom filter on the last level, where nearly all inodes of a large
-	// store are. 0: none. 10 cost 1.25 bytes an inode and answer 99% of the questions for absent names without a disk
-	// read.
+	// store are. 0: 10, which cost 1.25 bytes an inode and answer 99% of the questions for absent names, which every
+	// create asks, without reading a block. Negative: none, for the smallest store.
 	LastLevelFilterBits int
 	// CompactionTasks bounds concurrent compactions. 0: 1.
 	CompactionTasks int
@@ -40,6 +40,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = 64 << 20
+	}
+	if o.LastLevelFilterBits == 0 {
+		o.LastLevelFilterBits = 10
 	}
 	if o.CompactionTasks <= 0 {
 		o.CompactionTasks = 1
