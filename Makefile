@@ -1,0 +1,82 @@
+# The two commands of the README are `make demo` and `make test`. Everything else serves those who change Forebay.
+# Go and make are enough: every tool comes through the Go module proxy, at the versions pinned in .ci/tools/go.mod.
+
+GO      ?= go
+BIN     := $(CURDIR)/.bin
+TOOLS   := $(CURDIR)/.ci/tools
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X github.com/forebay/forebay/system/config.Version=$(VERSION)
+# The S3 server that the S3 suite runs against.
+VERSITYGW := $(BIN)/versitygw-v1.8.0
+
+.PHONY: all build demo test test-race test-crash bench lint race fuzz tidy proto proto-check clean results
+
+all: build
+
+## build: the binaries, in .bin
+build:
+	$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+
+## demo: a real cluster over a directory of real files, with a leader killed on the way
+demo: build
+	$(BIN)/forebay-lab demo --forebay $(BIN)/forebay
+
+## test: everything that CI runs: lint, generated code, all packages with the race detector, suites on real servers, a short crash loop
+test: lint proto-check build $(VERSITYGW)
+	FOREBAY_VERSITYGW=$(VERSITYGW) FOREBAY_REQUIRE_S3=1 FOREBAY_BIN=$(BIN)/forebay $(GO) test -race -timeout 20m -count=1 ./... 
+
+## test-crash: 200 kills of random masters and workers under load (CRASHES=n for another number)
+CRASHES ?= 200
+test-crash: build
+	$(BIN)/forebay-lab crash --forebay $(BIN)/forebay --kills $(CRASHES)
+
+## race: all packages under the race detector
+race:
+	$(GO) test -race ./...
+
+## fuzz: every decoder, FUZZTIME each
+FUZZTIME ?= 20s
+fuzz:
+	@set -e; $(GO) list ./... | while read -r pkg; do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+## bench: the table of results/metadata and results/data, with raw data
+bench: build
+	$(BIN)/forebay-lab bench --forebay $(BIN)/forebay --out results
+
+## lint: vet, staticcheck, formatting, layers and the host seam
+lint: $(BIN)/staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!*.pb.go'))" || { gofmt -l $$(git ls-files '*.go' ':!*.pb.go'); echo "not gofmt'ed"; exit 1; }
+	$(GO) vet ./...
+	$(BIN)/staticcheck ./...
+	$(GO) test ./system
+
+## tidy: the shape of the code beside its models; fails when ours is worse than what we hold
+tidy:
+	cd $(TOOLS) && $(GO) run ./tidy $(CURDIR)
+
+## proto: generate the protocol's code
+proto: $(BIN)/protogen $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc
+	$(BIN)/protogen system/proto $(BIN)
+
+## proto-check: fail when the committed generated code is not what proto makes
+proto-check: $(BIN)/protogen $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc
+	@d=$$(mktemp -d) && cp system/proto/*.proto $$d && $(BIN)/protogen $$d $(BIN) && \
+	for f in $$d/*.pb.go; do cmp -s $$f system/proto/$$(basename $$f) || { echo "$$(basename $$f) is not fresh: run make proto"; exit 1; }; done; rm -rf $$d
+
+$(BIN)/protogen: $(TOOLS)/go.mod $(TOOLS)/protogen/main.go
+	cd $(TOOLS) && $(GO) build -o $@ ./protogen
+$(BIN)/protoc-gen-go: $(TOOLS)/go.mod
+	cd $(TOOLS) && $(GO) build -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
+$(BIN)/protoc-gen-go-grpc: $(TOOLS)/go.mod
+	cd $(TOOLS) && $(GO) build -o $@ google.golang.org/grpc/cmd/protoc-gen-go-grpc
+$(BIN)/staticcheck: $(TOOLS)/go.mod
+	cd $(TOOLS) && $(GO) build -o $@ honnef.co/go/tools/cmd/staticcheck
+$(VERSITYGW):
+	GOBIN=$(BIN) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+	mv $(BIN)/versitygw $@
+
+clean:
+	rm -rf $(BIN)
