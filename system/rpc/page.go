@@ -52,6 +52,9 @@ func NewPageBuffer(length int) *PageBuffer {
 // Bytes is the buffer's content, valid until the caller's reference is freed.
 func (b *PageBuffer) Bytes() []byte { return b.data }
 
+// Truncate shortens the content to its first n bytes.
+func (b *PageBuffer) Truncate(n int) { b.data = b.data[:n:n] }
+
 // Ref adds a reference, for another holder to free.
 func (b *PageBuffer) Ref() {
 	if b.refs.Add(1) <= 1 {

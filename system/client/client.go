@@ -1,0 +1,87 @@
+package client
+
+import (
+	"context"
+	"sync"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	pb "github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/rpc"
+)
+
+// Client is one identity's view of a cluster.
+type Client struct {
+	core  *core
+	who   dfs.Identity
+	reads *rpc.Caller // without a session
+
+	mu        sync.Mutex
+	mutations *rpc.Caller // of the current session; nil before the first mutation
+}
+
+// core is what all identities of a client share.
+type core struct {
+	h        host.Host
+	cfg      Config
+	conns    *rpc.Pool
+	masters  *masters
+	sessions *sessions
+	workers  *workerList
+	budget   *retryBudget
+	replay   *host.Semaphore // bytes kept by writers, to be sent again should a worker die
+	stats    counters
+
+	life context.Context // ends at Close
+	end  context.CancelFunc
+}
+
+// New makes a client. It talks to nobody yet; close it in the end.
+func New(cfg Config) (*Client, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	h := cfg.Host
+	c := &core{h: h, cfg: cfg, conns: rpc.NewPool(h, 0), budget: newRetryBudget(h.Now())}
+	c.replay = host.NewSemaphore(h, maxReplayBytes)
+	c.life, c.end = h.WithCancel(context.Background())
+	c.masters = newMasters(h, c.conns, cfg)
+	c.sessions = newSessions(c)
+	c.workers = newWorkerList(c)
+	return c.as(cfg.Identity), nil
+}
+
+func (c *core) as(who dfs.Identity) *Client {
+	return &Client{core: c, who: who, reads: &rpc.Caller{Identity: rpc.IdentityToProto(who)}}
+}
+
+// As is this client on another identity's behalf. It shares everything else, the closing too. Keep it: operations of one
+// view travel together.
+func (c *Client) As(who dfs.Identity) *Client { return c.core.as(who) }
+
+// Identity is on whose behalf this client works.
+func (c *Client) Identity() dfs.Identity { return c.who }
+
+// Close ends the client and all views of it. Operations under way fail with Canceled.
+func (c *Client) Close() error {
+	c.core.end()
+	c.core.masters.close()
+	return c.core.conns.Close()
+}
+
+// caller is the Caller of this view's mutations in session s, the same one every time, so that they share batches.
+func (c *Client) caller(s *session) *rpc.Caller {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mutations == nil || c.mutations.Session != s.id {
+		c.mutations = &rpc.Caller{Identity: c.reads.Identity, Session: s.id, AckedBelow: s.ackedBelow}
+	}
+	return c.mutations
+}
+
+// read executes an operation that changes nothing.
+func (c *Client) read(ctx context.Context, operation *pb.Operation, way route) (*pb.Result, error) {
+	result, _, err := c.core.execute(ctx, c.reads, operation, way)
+	return result, err
+}

@@ -1,0 +1,116 @@
+package client
+
+import (
+	"context"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	pb "github.com/forebay/forebay/system/proto"
+)
+
+// Mount is one entry of the mount table.
+type Mount struct {
+	ID       dfs.MountID
+	Path     dfs.Path
+	URI      string // of the under store
+	ReadOnly bool
+	Shared   bool              // every user may use it
+	Options  map[string]string // secrets are hidden when listed
+	// SyncInterval is how old metadata may get before it is compared with the under store: negative never, 0 at once.
+	SyncInterval time.Duration
+}
+
+// Mount adds an under store to the namespace. m.ID is the master's to choose.
+func (c *Client) Mount(ctx context.Context, m Mount) error {
+	_, err := c.mutate(ctx, "mount", string(m.Path), &pb.Operation{Kind: &pb.Operation_Mount{Mount: &pb.MountUfs{
+		Path: string(m.Path), Uri: m.URI, ReadOnly: m.ReadOnly, Shared: m.Shared, Options: m.Options,
+		SyncInterval: int64(m.SyncInterval),
+	}}}, alone)
+	return err
+}
+
+// Unmount removes the mount at path from the namespace. Its under store stays as it is.
+func (c *Client) Unmount(ctx context.Context, path dfs.Path) error {
+	_, err := c.mutate(ctx, "unmount", string(path), &pb.Operation{Kind: &pb.Operation_Unmount{
+		Unmount: &pb.UnmountUfs{Path: string(path)},
+	}}, alone)
+	return err
+}
+
+// Mounts lists the mount table.
+func (c *Client) Mounts(ctx context.Context) ([]Mount, error) {
+	result, err := c.read(ctx, &pb.Operation{Kind: &pb.Operation_ListMounts{ListMounts: &pb.ListMounts{}}}, alone)
+	if err != nil {
+		return nil, dfs.Wrap(err, "list mounts", "")
+	}
+	mounts := make([]Mount, len(result.Mounts))
+	for i, m := range result.Mounts {
+		mounts[i] = Mount{
+			ID: dfs.MountID(m.Id), Path: dfs.Path(m.Path), URI: m.Uri, ReadOnly: m.ReadOnly, Shared: m.Shared,
+			Options: m.Options, SyncInterval: time.Duration(m.SyncInterval),
+		}
+	}
+	return mounts, nil
+}
+
+// Workers lists all workers that the master knows, from the master itself.
+func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
+	loaded, err := c.core.workers.load(ctx)
+	return loaded.all, err
+}
+
+// BlockLocation says which workers hold a block.
+type BlockLocation struct {
+	Index   uint32
+	Workers []dfs.WorkerID
+}
+
+// Locate tells where the blocks of a file's current version are cached.
+func (c *Client) Locate(ctx context.Context, path dfs.Path) ([]BlockLocation, error) {
+	return c.locate(ctx, &pb.LocateBlocks{Path: string(path)})
+}
+
+func (c *Client) locate(ctx context.Context, l *pb.LocateBlocks) ([]BlockLocation, error) {
+	result, err := c.read(ctx, &pb.Operation{Kind: &pb.Operation_LocateBlocks{LocateBlocks: l}}, shared)
+	if err != nil {
+		return nil, dfs.Wrap(err, "locate blocks of", l.Path)
+	}
+	blocks := make([]BlockLocation, len(result.Blocks))
+	for i, b := range result.Blocks {
+		blocks[i].Index = b.Index
+		for _, id := range b.Workers {
+			blocks[i].Workers = append(blocks[i].Workers, dfs.WorkerID(id))
+		}
+	}
+	return blocks, nil
+}
+
+// Free drops cached copies of a file, or of everything below a directory, that the under store has too; force drops
+// pinned ones as well. It tells how many files were affected.
+func (c *Client) Free(ctx context.Context, path dfs.Path, recursive, force bool) (int64, error) {
+	return c.counted(ctx, "free", path, &pb.Operation{Kind: &pb.Operation_Free{
+		Free: &pb.Free{Path: string(path), Recursive: recursive, Force: force},
+	}})
+}
+
+// Persist starts writing what only workers have to the under store. It tells how many files were affected.
+func (c *Client) Persist(ctx context.Context, path dfs.Path, recursive bool) (int64, error) {
+	return c.counted(ctx, "persist", path, &pb.Operation{Kind: &pb.Operation_Persist{
+		Persist: &pb.Persist{Path: string(path), Recursive: recursive},
+	}})
+}
+
+// LoadMetadata loads what the under store has below path into the namespace. It tells how many files there were.
+func (c *Client) LoadMetadata(ctx context.Context, path dfs.Path, recursive bool) (int64, error) {
+	return c.counted(ctx, "load metadata of", path, &pb.Operation{Kind: &pb.Operation_Load{
+		Load: &pb.Load{Path: string(path), Recursive: recursive},
+	}})
+}
+
+func (c *Client) counted(ctx context.Context, op string, path dfs.Path, operation *pb.Operation) (int64, error) {
+	result, err := c.mutate(ctx, op, string(path), operation, alone)
+	if err != nil {
+		return 0, err
+	}
+	return result.Count, nil
+}

@@ -1,0 +1,188 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/forebay/forebay/system/dfs"
+	pb "github.com/forebay/forebay/system/proto"
+)
+
+// Stats counts what a client has seen of its workers since it was made.
+type Stats struct {
+	BytesRead      int64
+	BytesFromCache int64 // of those, what workers had cached
+	BytesWritten   int64
+	Failovers      int64 // reads and writes that went on at another worker
+	CorruptChunks  int64 // chunks whose checksum did not match; each was asked for again
+}
+
+type counters struct {
+	bytesRead, bytesFromCache, bytesWritten, failovers, corruptChunks atomic.Int64
+}
+
+// Stats returns the counts so far, of all views of this client.
+func (c *Client) Stats() Stats {
+	s := &c.core.stats
+	return Stats{
+		BytesRead: s.bytesRead.Load(), BytesFromCache: s.bytesFromCache.Load(), BytesWritten: s.bytesWritten.Load(),
+		Failovers: s.failovers.Load(), CorruptChunks: s.corruptChunks.Load(),
+	}
+}
+
+// Bounds of one search for a block's data.
+const (
+	maxCandidates  = 4   // workers asked in one round for a block that any of them can fill
+	locateAtOnce   = 256 // blocks whose holders are asked for together
+	maxKnownBlocks = 4096
+)
+
+// content is one version of a file, and where its blocks were found to be.
+type content struct {
+	c      *Client
+	status *dfs.FileStatus
+
+	mu      sync.Mutex
+	ref     *pb.FileRef               // replaced as a whole when the file gets persisted, never changed
+	holders map[uint32][]dfs.WorkerID // of blocks that only workers have; bounded by maxKnownBlocks
+}
+
+func newContent(c *Client, status *dfs.FileStatus) *content {
+	return &content{c: c, status: status, ref: refOf(status), holders: make(map[uint32][]dfs.WorkerID)}
+}
+
+func refOf(s *dfs.FileStatus) *pb.FileRef {
+	return &pb.FileRef{
+		Inode: uint64(s.ID), Version: s.Version, Length: s.Length, BlockSize: s.BlockSize, MountId: uint64(s.MountID),
+		UfsPath: s.UfsPath, Fingerprint: s.Fingerprint, Persisted: s.Persist == dfs.Persisted, Pinned: s.Pinned,
+	}
+}
+
+func (t *content) fileRef() *pb.FileRef {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ref
+}
+
+func (t *content) block(index uint32) dfs.BlockID {
+	return dfs.BlockID{File: t.status.File(), Index: index}
+}
+
+// blockAt is the index of the block with the byte at offset, and where the block ends in the file.
+func (t *content) blockAt(offset int64) (index uint32, end int64) {
+	size := t.status.BlockSize
+	if size <= 0 {
+		size = dfs.DefaultBlockSizeBytes
+	}
+	index = uint32(offset / size)
+	return index, min(int64(index+1)*size, t.status.Length)
+}
+
+// candidates lists the workers to ask for a block, best first. It is never empty without an error.
+func (t *content) candidates(ctx context.Context, index uint32) ([]*Worker, error) {
+	all, live, err := t.c.core.workers.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ranked := t.c.core.workers.preferred(live.rank(t.block(index)))
+	if t.fileRef().Persisted {
+		return t.fillers(ranked)
+	}
+	holders, err := t.holdersOf(ctx, index)
+	if err != nil {
+		return nil, err
+	}
+	var found []*Worker
+	for _, w := range ranked {
+		for _, id := range holders {
+			if w.ID == id {
+				found = append(found, w)
+			}
+		}
+	}
+	if len(found) > 0 {
+		return found, nil
+	}
+	return t.withoutHolder(ctx, index, all, ranked)
+}
+
+// fillers are the workers that may fetch a block from the under store.
+func (t *content) fillers(ranked []*Worker) ([]*Worker, error) {
+	if len(ranked) == 0 {
+		return nil, dfs.Errorf(dfs.Unavailable, "read", string(t.status.Path),
+			"the cluster has no live worker: start one, or look at `forebay admin report`")
+	}
+	return ranked[:min(len(ranked), maxCandidates)], nil
+}
+
+// withoutHolder decides what it means that no live worker is known to hold a block that was not persisted when the file
+// was opened: it has been persisted meanwhile, the version is gone, its holders are still registering, or it is lost.
+func (t *content) withoutHolder(ctx context.Context, index uint32, all []Worker, ranked []*Worker) ([]*Worker, error) {
+	t.forget(index)
+	path := t.status.Path
+	now, err := t.c.Stat(ctx, path)
+	switch {
+	case dfs.IsKind(err, dfs.NotFound) || (err == nil && now.File() != t.status.File()):
+		return nil, dfs.Errorf(dfs.Stale, "read", string(path), "this version was replaced or removed: open the file again")
+	case err != nil:
+		return nil, err
+	case now.Persist == dfs.Persisted:
+		t.mu.Lock()
+		t.ref = refOf(now)
+		t.mu.Unlock()
+		return t.fillers(ranked)
+	}
+	var lost []string
+	for i := range all {
+		if all[i].Live && !all[i].Registered {
+			return nil, dfs.Errorf(dfs.Unavailable, "read", string(path),
+				"worker %s is still registering what it holds: try again in a moment", all[i].Address)
+		}
+		if !all[i].Live {
+			lost = append(lost, all[i].Address)
+		}
+	}
+	remedy := "it was written without the under store, and no worker has it any more: write the file again"
+	if len(lost) > 0 {
+		remedy = fmt.Sprintf("only lost workers may have it: start %s again, or write the file again", strings.Join(lost, ", "))
+	}
+	return nil, dfs.Errorf(dfs.DataLost, "read", string(path), "block %d: %s", index, remedy)
+}
+
+// holdersOf tells which workers hold a block, asking the master for it and its successors when it is not known.
+func (t *content) holdersOf(ctx context.Context, index uint32) ([]dfs.WorkerID, error) {
+	t.mu.Lock()
+	holders, known := t.holders[index]
+	t.mu.Unlock()
+	if known {
+		return holders, nil
+	}
+	count := min(max(t.status.Blocks(), index+1)-index, locateAtOnce)
+	blocks, err := t.c.locate(ctx, &pb.LocateBlocks{
+		Path: string(t.status.Path), Inode: uint64(t.status.ID), Version: t.status.Version, First: index, Count: count,
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.holders) > maxKnownBlocks {
+		clear(t.holders)
+	}
+	for _, b := range blocks {
+		if len(b.Workers) > 0 {
+			t.holders[b.Index] = b.Workers
+		}
+	}
+	return t.holders[index], nil
+}
+
+// forget drops what is known of a block's holders.
+func (t *content) forget(index uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.holders, index)
+}

@@ -1,0 +1,169 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+)
+
+// Windows of sequential reading: the first range asked of a worker is small, in case the reader wants a header only, and
+// each following one twice as long, up to Config.ReadaheadBytes or the block's end.
+const firstWindowBytes = dfs.PageSizeBytes
+
+// File is an open file: one version of its content. ReadAt and ReadRange may be called concurrently with everything
+// else; Read, Seek and WriteTo share one position and wait for each other.
+type File struct {
+	c    *Client
+	ctx  context.Context
+	stop context.CancelFunc // ends ctx
+	o    options
+
+	mu        sync.Mutex
+	content   *content
+	delivered bool // bytes of content have been given out: it cannot be exchanged any more
+	reopened  bool
+	closed    bool
+
+	turn   *host.Mutex // guards what follows; held while waiting for data
+	pos    int64
+	window int64
+	ahead  *rangeReader // reads at pos, when pos is where the last read ended
+}
+
+// Open opens a complete file for reading. The file's reads end with ctx; see ReadRange for a context of its own. Options:
+// WithReadType, WithSyncInterval.
+func (c *Client) Open(ctx context.Context, path dfs.Path, opts ...Option) (*File, error) {
+	status, err := c.Stat(ctx, path, opts...)
+	if err != nil {
+		return nil, dfs.Wrap(err, "open", string(path))
+	}
+	return c.OpenStatus(ctx, status, opts...)
+}
+
+// OpenStatus opens the version that an earlier Stat or List told of, without asking the master again.
+func (c *Client) OpenStatus(ctx context.Context, status *dfs.FileStatus, opts ...Option) (*File, error) {
+	switch {
+	case status.IsDir():
+		return nil, dfs.Errorf(dfs.IsDirectory, "open", string(status.Path), "list it instead")
+	case !status.Completed:
+		return nil, dfs.Errorf(dfs.Incomplete, "open", string(status.Path), "it is still being written: wait for its writer to close it")
+	}
+	f := &File{
+		c: c, o: c.options(opts), content: newContent(c, status), turn: host.NewMutex(c.core.h), window: firstWindowBytes,
+	}
+	f.ctx, f.stop = c.core.h.WithCancel(ctx)
+	return f, nil
+}
+
+// Status is the file's status as it was opened.
+func (f *File) Status() *dfs.FileStatus { return f.current().status }
+
+// Size is the file's length in bytes.
+func (f *File) Size() int64 { return f.Status().Length }
+
+func (f *File) current() *content {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.content
+}
+
+// begin returns the content to read, or why there can be no reading.
+func (f *File) begin(op string, offset int64) (*content, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, dfs.Errorf(dfs.InvalidArgument, op, string(f.content.status.Path), "the file is closed")
+	}
+	if offset < 0 {
+		return nil, dfs.Errorf(dfs.InvalidArgument, op, string(f.content.status.Path), "offset %d is negative", offset)
+	}
+	return f.content, nil
+}
+
+// ReadAt implements io.ReaderAt.
+func (f *File) ReadAt(p []byte, offset int64) (int, error) { return f.ReadRange(f.ctx, p, offset) }
+
+// ReadRange is ReadAt with a context of its own.
+func (f *File) ReadRange(ctx context.Context, p []byte, offset int64) (int, error) {
+	for {
+		t, err := f.begin("read", offset)
+		if err != nil {
+			return 0, err
+		}
+		n, err := f.readFrom(ctx, t, p, offset)
+		if n > 0 {
+			f.deliver(t)
+		}
+		if n == 0 && f.exchange(ctx, t, err) {
+			continue
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			err = dfs.Wrap(err, "read", string(t.status.Path))
+		}
+		return n, err
+	}
+}
+
+func (f *File) readFrom(ctx context.Context, t *content, p []byte, offset int64) (n int, err error) {
+	for n < len(p) {
+		at := offset + int64(n)
+		if at >= t.status.Length {
+			return n, io.EOF
+		}
+		r := t.newRangeReader(ctx, at, at+int64(len(p)-n), f.o.readType, 0)
+		got, err := r.readFull(p[n:min(len(p), n+int(r.end-at))])
+		r.close()
+		n += got
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// deliver notes that bytes of t were given out.
+func (f *File) deliver(t *content) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.delivered = f.delivered || f.content == t
+}
+
+// exchange reopens a file whose version went stale before any of it was given out, once.
+func (f *File) exchange(ctx context.Context, stale *content, cause error) bool {
+	if !dfs.IsKind(cause, dfs.Stale) {
+		return false
+	}
+	f.mu.Lock()
+	refused := f.delivered || f.reopened || f.content != stale
+	f.reopened = true
+	f.mu.Unlock()
+	if refused {
+		return f.current() != stale // another reader has exchanged it
+	}
+	now, err := f.c.Stat(ctx, stale.status.Path, WithSyncInterval(0))
+	if err != nil || now.IsDir() || !now.Completed {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.content = newContent(f.c, now)
+	return true
+}
+
+// Close ends all reading that has no context of its own. It may be called more than once.
+func (f *File) Close() error {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.stop()
+	if err := f.turn.Lock(context.WithoutCancel(f.ctx)); err != nil {
+		return err
+	}
+	defer f.turn.Unlock()
+	f.dropAhead()
+	return nil
+}

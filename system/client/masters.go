@@ -1,0 +1,130 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	pb "github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/rpc"
+)
+
+// maxMasters bounds the masters known to a client: those configured, and those that NotLeader answers have named.
+const maxMasters = 16
+
+// masters knows the addresses of the masters, and which of them probably leads. All callers share that guess, so that
+// after a failover one caller's discovery serves all.
+type masters struct {
+	h     host.Host
+	conns *rpc.Pool
+	cfg   rpc.CoalescerConfig
+
+	mu        sync.Mutex
+	addresses []string
+	current   int // in addresses: the probable leader
+	known     map[string]*master
+	closed    bool
+}
+
+// master is one master as this client reaches it.
+type master struct {
+	address string
+	stub    pb.MetadataClient
+	stream  *rpc.Coalescer
+}
+
+func newMasters(h host.Host, conns *rpc.Pool, cfg Config) *masters {
+	return &masters{
+		h: h, conns: conns, cfg: cfg.Coalescer, addresses: slices.Clone(cfg.Masters), known: make(map[string]*master),
+	}
+}
+
+// leader returns the probable leader.
+func (m *masters) leader() (*master, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	address := m.addresses[m.current]
+	if known := m.known[address]; known != nil {
+		return known, nil
+	}
+	if m.closed {
+		return nil, dfs.Errorf(dfs.Canceled, "call master", address, "the client is closed")
+	}
+	conn, err := m.conns.Get(address)
+	if err != nil {
+		return nil, err
+	}
+	stub := pb.NewMetadataClient(conn)
+	made := &master{address: address, stub: stub, stream: rpc.NewCoalescer(m.h, stub, m.cfg)}
+	m.known[address] = made
+	return made, nil
+}
+
+// failed takes note that the master at address did not serve a call: the guess moves to hint if it is given, otherwise
+// to the next master, unless another caller has moved it already.
+func (m *masters) failed(address, hint string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.addresses[m.current] != address {
+		return
+	}
+	if hint == "" || hint == address {
+		m.current = (m.current + 1) % len(m.addresses)
+		return
+	}
+	at := slices.Index(m.addresses, hint)
+	if at < 0 && len(m.addresses) < maxMasters {
+		m.addresses = append(m.addresses, hint)
+		at = len(m.addresses) - 1
+	}
+	if at >= 0 {
+		m.current = at
+	} else {
+		m.current = (m.current + 1) % len(m.addresses)
+	}
+}
+
+func (m *masters) close() {
+	m.mu.Lock()
+	m.closed = true
+	known := m.known
+	m.known = make(map[string]*master)
+	m.mu.Unlock()
+	for _, one := range known {
+		one.stream.Close()
+	}
+}
+
+// route is how an operation travels.
+type route int
+
+const (
+	shared route = iota // in a batch with other callers': for operations that are answered at once
+	alone               // in a call of its own: for slow ones, and those with large answers
+)
+
+// do executes the operation at this master.
+func (m *master) do(ctx context.Context, caller *rpc.Caller, operation *pb.Operation, way route, timeoutNs int64) (*pb.Result, error) {
+	if way == shared {
+		return m.stream.Do(ctx, caller, operation)
+	}
+	batch := &pb.OperationBatch{
+		Session: caller.Session, Identity: caller.Identity, TimeoutNs: timeoutNs, Operations: []*pb.Operation{operation},
+	}
+	if caller.AckedBelow != nil {
+		batch.AckedBelow = caller.AckedBelow()
+	}
+	answer, err := m.stub.Execute(ctx, batch)
+	if err != nil {
+		return nil, rpc.FromStatus(err)
+	}
+	if err := rpc.ErrorFromProto(answer.Error); err != nil {
+		return nil, err
+	}
+	if len(answer.Results) != 1 {
+		return nil, dfs.Errorf(dfs.Unknown, "call master", m.address, "%d results for one operation: see its log", len(answer.Results))
+	}
+	return answer.Results[0], rpc.ErrorFromProto(answer.Results[0].Error)
+}

@@ -1,0 +1,139 @@
+package client
+
+import (
+	"hash/fnv"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// Worker is one worker of the cluster.
+type Worker struct {
+	ID            dfs.WorkerID
+	Address       string
+	Live          bool
+	Registered    bool // the master knows everything that it holds
+	LastHeartbeat time.Time
+	Started       time.Time
+	Version       string
+	Blocks        int64
+	Tiers         []Tier
+}
+
+// Tier is one tier of a worker's storage.
+type Tier struct {
+	Name          string
+	CapacityBytes int64
+	UsedBytes     int64
+	Failed        bool
+}
+
+// CapacityBytes is the room in all tiers that work.
+func (w *Worker) CapacityBytes() int64 { return w.sum(func(t *Tier) int64 { return t.CapacityBytes }) }
+
+// UsedBytes is what is taken of it.
+func (w *Worker) UsedBytes() int64 { return w.sum(func(t *Tier) int64 { return t.UsedBytes }) }
+
+func (w *Worker) sum(of func(*Tier) int64) (total int64) {
+	for i := range w.Tiers {
+		if t := &w.Tiers[i]; !t.Failed {
+			total += of(t)
+		}
+	}
+	return total
+}
+
+// ring ranks workers for blocks by weighted rendezvous hashing: each worker draws a score for each block, and the
+// highest wins.
+//
+// INV-1: a worker is first for a share of blocks proportional to its weight, its capacity.
+// INV-2: when a worker comes or goes, only blocks that it wins or won change their first worker.
+// INV-3: all clients with the same worker list agree, whatever the list's order.
+type ring struct {
+	workers []Worker
+	seeds   []uint64  // of each worker
+	weights []float64 // of each worker
+	even    bool      // all weights are equal: the draws alone decide, without logarithms
+}
+
+func newRing(workers []Worker) *ring {
+	r := &ring{workers: workers, even: true}
+	for i := range workers {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(workers[i].ID)) // a hash never fails
+		r.seeds = append(r.seeds, mix(h.Sum64()))
+		r.weights = append(r.weights, float64(max(workers[i].CapacityBytes(), 1)))
+		r.even = r.even && r.weights[i] == r.weights[0]
+	}
+	return r
+}
+
+// mix is the finalizer of splitmix64: every input bit changes every output bit with even odds.
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+func blockSeed(b dfs.BlockID) uint64 {
+	const golden = 0x9e3779b97f4a7c15 // keeps the fields of an id apart
+	return mix(mix(uint64(b.File.Inode)+golden) ^ (uint64(b.File.Version)<<32 | uint64(b.Index)) + golden)
+}
+
+// score is worker i's draw for a block: -weight/ln(u) with u uniform in (0,1), whose maximum falls on a worker with a
+// probability proportional to its weight (Schindelhauer and Schomaker, SPAA 2005).
+func (r *ring) score(i int, block uint64) float64 {
+	u := (float64(mix(r.seeds[i]^block)>>11) + 0.5) / (1 << 53)
+	if r.even {
+		return u
+	}
+	return -r.weights[i] / math.Log(u)
+}
+
+// first is the block's first worker; nil when there is none.
+func (r *ring) first(b dfs.BlockID) *Worker {
+	block := blockSeed(b)
+	best, bestScore := -1, 0.0
+	for i := range r.workers {
+		if s := r.score(i, block); best < 0 || s > bestScore || (s == bestScore && r.workers[i].ID < r.workers[best].ID) {
+			best, bestScore = i, s
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	return &r.workers[best]
+}
+
+// rank lists all workers, the block's first one first.
+func (r *ring) rank(b dfs.BlockID) []*Worker {
+	type scored struct {
+		worker *Worker
+		score  float64
+	}
+	block := blockSeed(b)
+	all := make([]scored, len(r.workers))
+	for i := range r.workers {
+		all[i] = scored{&r.workers[i], r.score(i, block)}
+	}
+	slices.SortFunc(all, func(a, b scored) int {
+		switch {
+		case a.score > b.score:
+			return -1
+		case a.score < b.score:
+			return 1
+		case a.worker.ID < b.worker.ID:
+			return -1
+		}
+		return 1
+	})
+	ranked := make([]*Worker, len(all))
+	for i := range all {
+		ranked[i] = all[i].worker
+	}
+	return ranked
+}

@@ -1,0 +1,50 @@
+package client
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// places hands out distinct workers for the copies of one block, in rank order.
+type places struct {
+	c     *core
+	block dfs.BlockID
+
+	ranked []*Worker
+	inUse  map[dfs.WorkerID]bool // by a copy
+	failed map[dfs.WorkerID]bool // since the last refresh
+}
+
+func (c *core) newPlaces(ctx context.Context, block dfs.BlockID) (*places, error) {
+	p := &places{c: c, block: block, inUse: make(map[dfs.WorkerID]bool)}
+	return p, p.refresh(ctx)
+}
+
+// refresh ranks the workers that live now, and gives those that failed another chance.
+func (p *places) refresh(ctx context.Context) error {
+	_, live, err := p.c.workers.get(ctx)
+	if err != nil {
+		return err
+	}
+	p.ranked = p.c.workers.preferred(live.rank(p.block))
+	p.failed = make(map[dfs.WorkerID]bool)
+	return nil
+}
+
+// take returns the best worker that no copy uses and that has not failed; nil when there is none.
+func (p *places) take() *Worker {
+	for _, w := range p.ranked {
+		if !p.inUse[w.ID] && !p.failed[w.ID] {
+			p.inUse[w.ID] = true
+			return w
+		}
+	}
+	return nil
+}
+
+// fail gives back a worker that failed.
+func (p *places) fail(w *Worker) {
+	delete(p.inUse, w.ID)
+	p.failed[w.ID] = true
+}

@@ -1,0 +1,172 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	pb "github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/rpc"
+)
+
+// Backoff between attempts: exponential, with full jitter above the floor, so that callers that failed together do not
+// come back together. The ceiling is well under the second that a failover may take (DESIGN section 13).
+const (
+	backoffFloor   = 5 * time.Millisecond
+	backoffCeiling = 250 * time.Millisecond
+)
+
+// The retry budget: a failover with a thousand waiting callers fits; a cluster that is down sees a bounded stream of
+// retries, not a storm.
+const (
+	budgetBurst     = 20_000.0
+	budgetPerSecond = 2_000.0
+)
+
+// retryBudget is a token bucket that all retries of a process draw from. An empty bucket delays retries; it does not
+// fail them, since their contexts end by themselves.
+type retryBudget struct {
+	mu     sync.Mutex
+	tokens float64
+	filled time.Time
+}
+
+func newRetryBudget(now time.Time) *retryBudget {
+	return &retryBudget{tokens: budgetBurst, filled: now}
+}
+
+// take takes a token if there is one.
+func (b *retryBudget) take(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if elapsed := now.Sub(b.filled); elapsed > 0 {
+		b.tokens = min(b.tokens+elapsed.Seconds()*budgetPerSecond, budgetBurst)
+	}
+	b.filled = now // also when the clock was set back
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// retrier paces the attempts of one operation.
+type retrier struct {
+	c        *core
+	deadline time.Time // when the context has none; zero otherwise
+	backoff  time.Duration
+}
+
+func (c *core) newRetrier(ctx context.Context) retrier {
+	r := retrier{c: c, backoff: backoffFloor}
+	if _, bounded := ctx.Deadline(); !bounded {
+		r.deadline = c.h.Now().Add(c.cfg.Timeout)
+	}
+	return r
+}
+
+// wait waits before the next attempt. It returns why there can be none.
+func (r *retrier) wait(ctx context.Context) error {
+	for {
+		pause := backoffFloor + time.Duration(r.c.h.Rand().Int64N(int64(r.backoff)))
+		r.backoff = min(2*r.backoff, backoffCeiling)
+		if err := r.c.h.Sleep(ctx, pause); err != nil {
+			return err
+		}
+		if r.c.life.Err() != nil {
+			return context.Canceled
+		}
+		now := r.c.h.Now()
+		if !r.deadline.IsZero() && now.After(r.deadline) {
+			return context.DeadlineExceeded
+		}
+		if r.c.budget.take(now) {
+			return nil
+		}
+	}
+}
+
+// worthRetry tells whether an attempt that failed with err may succeed at another time or master.
+func worthRetry(err error) bool {
+	kind := dfs.KindOf(err)
+	return kind.Retryable() || kind == dfs.DeadlineExceeded || kind == dfs.Canceled
+}
+
+// mayHaveHappened tells whether the operation may have taken effect although the attempt failed with err. What the
+// master refused before evaluating has not.
+func mayHaveHappened(err error) bool {
+	switch dfs.KindOf(err) {
+	case dfs.SessionExpired, dfs.ResourceExhausted:
+		return false
+	}
+	return true
+}
+
+// execute runs the operation at the leader, wherever it moves, until it is answered or time runs out. doubt tells
+// whether an attempt before the last one may have taken effect.
+func (c *core) execute(ctx context.Context, caller *rpc.Caller, operation *pb.Operation, way route) (result *pb.Result, doubt bool, err error) {
+	retry := c.newRetrier(ctx)
+	for {
+		result, err = c.attempt(ctx, caller, operation, way)
+		if err == nil || !worthRetry(err) {
+			return result, doubt, err
+		}
+		doubt = doubt || mayHaveHappened(err)
+		if ctx.Err() != nil || c.life.Err() != nil {
+			return nil, doubt, err
+		}
+		if ended := retry.wait(ctx); ended != nil {
+			return nil, doubt, gaveUp(ended, err)
+		}
+	}
+}
+
+func (c *core) attempt(ctx context.Context, caller *rpc.Caller, operation *pb.Operation, way route) (*pb.Result, error) {
+	m, err := c.masters.leader()
+	if err != nil {
+		return nil, err
+	}
+	timeout := c.cfg.Timeout
+	if deadline, bounded := ctx.Deadline(); bounded {
+		timeout = max(deadline.Sub(c.h.Now()), 1)
+	} else if way == alone {
+		var cancel context.CancelFunc
+		ctx, cancel = c.h.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	result, err := m.do(ctx, caller, operation, way, int64(timeout))
+	switch {
+	case dfs.IsKind(err, dfs.NotLeader), dfs.IsKind(err, dfs.Unavailable):
+		c.masters.failed(m.address, leaderHint(err))
+		err = atAddress(err, m.address)
+	}
+	return result, err
+}
+
+func leaderHint(err error) string {
+	var e *dfs.Error
+	if errors.As(err, &e) {
+		return e.Leader
+	}
+	return ""
+}
+
+// atAddress names the master in an error that has no path of its own.
+func atAddress(err error, address string) error {
+	var e *dfs.Error
+	if errors.As(err, &e) && e.Path == "" {
+		named := *e
+		named.Path = address
+		return &named
+	}
+	return err
+}
+
+// gaveUp is the error of an operation whose time ran out while it was being retried: the kind of the end, the words of
+// the last failure.
+func gaveUp(ended, last error) error {
+	return &dfs.Error{Kind: dfs.KindOf(ended), Op: "call master", Err: last,
+		Detail: "gave up retrying; the last answer was: " + last.Error()}
+}

@@ -1,0 +1,198 @@
+package client
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	pb "github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/rpc"
+)
+
+// maxOutstandingMutations bounds the mutations under way in one session, and so what the master must remember of it.
+const maxOutstandingMutations = 4096
+
+// maxReopens is how often one mutation opens a new session before its error is given to the caller.
+const maxReopens = 3
+
+// session is one session with the master (contract C2).
+//
+// INV-1: a sequence is given to one mutation, and never again.
+// INV-2: ackedBelow never exceeds the sequence of a mutation that may still be retried.
+type session struct {
+	id uint64
+
+	mu   sync.Mutex
+	next uint64          // the sequence of the next mutation
+	low  uint64          // every mutation below has ended
+	open map[uint64]bool // those at or above low that have not
+}
+
+func newSession(id uint64) *session {
+	return &session{id: id, next: 1, low: 1, open: make(map[uint64]bool)}
+}
+
+// begin gives a new mutation its sequence. end must follow.
+func (s *session) begin() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sequence := s.next
+	s.next++
+	s.open[sequence] = true
+	return sequence
+}
+
+// end says that the mutation will not be sent again.
+func (s *session) end(sequence uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, sequence)
+	for s.low < s.next && !s.open[s.low] {
+		s.low++
+	}
+}
+
+// ackedBelow is what the master may forget: the answers of all smaller sequences.
+func (s *session) ackedBelow() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.low
+}
+
+// sessions opens the client's session when the first mutation needs it, keeps it alive, and replaces it when the master
+// has forgotten it.
+type sessions struct {
+	c       *core
+	opening *host.Mutex     // held while a session is being opened
+	room    *host.Semaphore // of maxOutstandingMutations
+
+	mu      sync.Mutex
+	current *session
+	keeping bool // the keep-alive task runs
+}
+
+func newSessions(c *core) *sessions {
+	return &sessions{c: c, opening: host.NewMutex(c.h), room: host.NewSemaphore(c.h, maxOutstandingMutations)}
+}
+
+func (s *sessions) peek() *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current
+}
+
+// get returns the current session, opening one if there is none. Callers that come meanwhile wait for it.
+func (s *sessions) get(ctx context.Context) (*session, error) {
+	if current := s.peek(); current != nil {
+		return current, nil
+	}
+	if err := s.opening.Lock(ctx); err != nil {
+		return nil, dfs.Wrap(err, "open session", "")
+	}
+	defer s.opening.Unlock()
+	if current := s.peek(); current != nil {
+		return current, nil
+	}
+	// One nonce for all attempts: the master opens one session for it, however often it is asked.
+	open := &pb.Operation{Kind: &pb.Operation_OpenSession{OpenSession: &pb.OpenSession{
+		Client: s.c.cfg.Name, Nonce: s.c.h.Rand().Uint64(),
+	}}}
+	who := &rpc.Caller{Identity: rpc.IdentityToProto(s.c.cfg.Identity)}
+	result, _, err := s.c.execute(ctx, who, open, alone)
+	if err != nil {
+		return nil, dfs.Wrap(err, "open session", "")
+	}
+	if result.Session == 0 {
+		return nil, dfs.Errorf(dfs.Unknown, "open session", "", "the master gave no session: see its log")
+	}
+	opened := newSession(result.Session)
+	s.adopt(opened)
+	return opened, nil
+}
+
+func (s *sessions) adopt(opened *session) {
+	s.mu.Lock()
+	s.current = opened
+	start := !s.keeping
+	s.keeping = true
+	s.mu.Unlock()
+	if start {
+		s.c.h.Go("session-keepalive", s.keep)
+	}
+}
+
+// expired forgets gone, unless it was replaced already.
+func (s *sessions) expired(gone *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == gone {
+		s.current = nil
+	}
+}
+
+// keep tells the master at regular intervals that the session is wanted, and what it may forget.
+func (s *sessions) keep() {
+	for s.c.h.Sleep(s.c.life, s.c.cfg.KeepAlive) == nil {
+		current := s.peek()
+		if current == nil {
+			continue
+		}
+		if err := s.keepOnce(current); dfs.IsKind(err, dfs.SessionExpired) {
+			s.expired(current)
+		}
+	}
+}
+
+func (s *sessions) keepOnce(current *session) error {
+	ctx, cancel := s.c.h.WithTimeout(s.c.life, max(s.c.cfg.KeepAlive, time.Second))
+	defer cancel()
+	who := &rpc.Caller{
+		Identity: rpc.IdentityToProto(s.c.cfg.Identity), Session: current.id, AckedBelow: current.ackedBelow,
+	}
+	keep := &pb.Operation{Kind: &pb.Operation_KeepSession{KeepSession: &pb.KeepSession{}}}
+	_, _, err := s.c.execute(ctx, who, keep, alone)
+	return err
+}
+
+// mutate executes a mutation exactly once, or says that it cannot know. Its errors name op and path.
+func (c *Client) mutate(ctx context.Context, op, path string, mutation *pb.Operation, way route) (*pb.Result, error) {
+	s := c.core.sessions
+	if err := s.room.Acquire(ctx, 1); err != nil {
+		return nil, dfs.Wrap(err, op, path)
+	}
+	defer s.room.Release(1)
+	for reopens := 0; ; reopens++ {
+		current, err := s.get(ctx)
+		if err != nil {
+			return nil, dfs.Wrap(err, op, path)
+		}
+		sequence := current.begin()
+		numbered := &pb.Operation{Sequence: sequence, Kind: mutation.Kind}
+		result, doubt, err := c.core.execute(ctx, c.caller(current), numbered, way)
+		current.end(sequence)
+		if dfs.IsKind(err, dfs.SessionExpired) {
+			s.expired(current)
+			if !doubt && reopens < maxReopens {
+				continue
+			}
+		}
+		return result, mutationError(err, op, path, doubt)
+	}
+}
+
+// mutationError makes a mutation's error tell whether its outcome is known.
+func mutationError(err error, op, path string, doubt bool) error {
+	if err == nil {
+		return nil
+	}
+	wrapped := dfs.Wrap(err, op, path)
+	kind := dfs.KindOf(err)
+	unknown := kind == dfs.DeadlineExceeded || kind == dfs.Canceled || (kind == dfs.SessionExpired && doubt)
+	if !unknown {
+		return wrapped
+	}
+	return &dfs.Error{Kind: kind, Op: op, Path: path, Err: wrapped,
+		Detail: "its outcome is unknown: it may have happened or not, look before you try again; " + dfs.DetailOf(err)}
+}

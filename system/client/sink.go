@@ -1,0 +1,223 @@
+package client
+
+import (
+	"github.com/forebay/forebay/system/dfs"
+	pb "github.com/forebay/forebay/system/proto"
+)
+
+// sink is where a writer's chunks go, by write type. Chunks come in ascending order and do not cross blocks.
+type sink interface {
+	// write takes a chunk of the block index; the page stays the caller's.
+	write(index uint32, piece chunk) error
+	// commit returns once everything is where the write type wants it.
+	commit() error
+	// abort drops everything. It is safe after commit.
+	abort()
+}
+
+func (w *Writer) newSink() sink {
+	switch w.o.writeType {
+	case dfs.WriteThrough, dfs.WriteCacheThrough:
+		return &throughSink{w: w}
+	case dfs.WriteAsyncThrough:
+		return &blockSink{w: w, copies: max(int(w.status.ReplicationDurable), 1)}
+	default:
+		return &blockSink{w: w, copies: 1}
+	}
+}
+
+func (w *Writer) newUpload(p *places, toUfs bool) *upload {
+	return &upload{
+		c: w.c.core, ctx: w.ctx, path: w.status.Path, places: p, replayable: true,
+		header: &pb.WriteHeader{
+			File: w.ref, ToUfs: toUfs, WriteType: uint32(w.o.writeType), Mode: w.status.Mode,
+		},
+	}
+}
+
+// blockSink serves MUST_CACHE and ASYNC_THROUGH: each block goes to as many distinct workers as copies are asked for,
+// all of which must have it before the next block begins.
+type blockSink struct {
+	w       *Writer
+	copies  int
+	index   uint32
+	uploads []*upload // of block index
+}
+
+func (s *blockSink) write(index uint32, piece chunk) error {
+	if len(s.uploads) > 0 && index != s.index {
+		if err := s.commit(); err != nil {
+			return err
+		}
+	}
+	if len(s.uploads) == 0 {
+		if err := s.begin(index); err != nil {
+			return err
+		}
+	}
+	for _, u := range s.uploads {
+		if err := u.send(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *blockSink) begin(index uint32) error {
+	s.index = index
+	p, err := s.w.c.core.newPlaces(s.w.ctx, s.w.block(index))
+	if err != nil {
+		return err
+	}
+	for range s.copies {
+		s.uploads = append(s.uploads, s.w.newUpload(p, false))
+	}
+	return nil
+}
+
+// commit commits the current block, if there is one.
+func (s *blockSink) commit() error {
+	for _, u := range s.uploads {
+		if err := u.finish(); err != nil {
+			return err
+		}
+	}
+	for _, u := range s.uploads {
+		if _, err := u.result(); err != nil {
+			return err
+		}
+		s.w.located(s.index, u.worker.ID)
+	}
+	s.uploads = nil
+	return nil
+}
+
+func (s *blockSink) abort() {
+	for _, u := range s.uploads {
+		u.close()
+	}
+	s.uploads = nil
+}
+
+// throughSink serves THROUGH and CACHE_THROUGH: one worker streams the whole file to the under store. With CACHE_THROUGH
+// it keeps the blocks that rendezvous hashing gives to it, and blocks of other workers are sent to those too. Such a
+// cached copy is a convenience: when it fails the file is still whole.
+type throughSink struct {
+	w     *Writer
+	main  *upload
+	index uint32
+	side  *upload // of block index, for another worker's cache; nil when there is none
+}
+
+func (s *throughSink) write(index uint32, piece chunk) error {
+	if err := s.start(); err != nil {
+		return err
+	}
+	if err := s.main.send(piece); err != nil {
+		return err
+	}
+	if s.w.o.writeType == dfs.WriteCacheThrough {
+		s.cacheElsewhere(index, piece)
+	}
+	return nil
+}
+
+func (s *throughSink) start() error {
+	if s.main != nil {
+		return nil
+	}
+	p, err := s.w.c.core.newPlaces(s.w.ctx, s.w.block(0))
+	if err != nil {
+		return err
+	}
+	s.main = s.w.newUpload(p, true)
+	s.main.cache = s.cachedByMain
+	return nil
+}
+
+// cachedByMain tells whether the worker that streams the file is also to keep this chunk.
+func (s *throughSink) cachedByMain(piece chunk) bool {
+	if s.w.o.writeType != dfs.WriteCacheThrough {
+		return false
+	}
+	owner := s.owner(s.w.blockIndex(piece.offset))
+	return owner == nil || owner.ID == s.main.worker.ID
+}
+
+// owner is the worker that readers will ask first for a block.
+func (s *throughSink) owner(index uint32) *Worker {
+	_, live, err := s.w.c.core.workers.get(s.w.ctx)
+	if err != nil {
+		return nil
+	}
+	return live.first(s.w.block(index))
+}
+
+func (s *throughSink) cacheElsewhere(index uint32, piece chunk) {
+	if s.side != nil && index != s.index {
+		s.endSide()
+	}
+	if s.side == nil && (index != s.index || piece.offset == int64(index)*s.w.blockSize()) {
+		s.beginSide(index)
+	}
+	s.index = index
+	if s.side == nil {
+		return
+	}
+	if err := s.side.send(piece); err != nil {
+		s.side.close()
+		s.side = nil
+	}
+}
+
+func (s *throughSink) beginSide(index uint32) {
+	owner := s.owner(index)
+	if owner == nil || owner.ID == s.main.worker.ID {
+		return
+	}
+	only := &places{c: s.w.c.core, ranked: []*Worker{owner}, inUse: map[dfs.WorkerID]bool{}, failed: map[dfs.WorkerID]bool{}}
+	s.side = s.w.newUpload(only, false)
+	s.side.replayable = false // never tried again
+}
+
+// endSide commits the copy of a block at another worker.
+func (s *throughSink) endSide() {
+	if s.side == nil {
+		return
+	}
+	if err := s.side.finish(); err == nil {
+		if _, err := s.side.result(); err == nil {
+			s.w.located(s.index, s.side.worker.ID)
+		}
+	}
+	s.side.close()
+	s.side = nil
+}
+
+func (s *throughSink) commit() error {
+	if err := s.start(); err != nil { // an empty file is made in the under store too
+		return err
+	}
+	if err := s.main.finish(); err != nil {
+		return err
+	}
+	response, err := s.main.result()
+	if err != nil {
+		return err
+	}
+	for _, index := range response.Blocks {
+		s.w.located(index, s.main.worker.ID)
+	}
+	s.w.fingerprint = response.Fingerprint
+	s.endSide()
+	return nil
+}
+
+func (s *throughSink) abort() {
+	for _, u := range []*upload{s.main, s.side} {
+		if u != nil {
+			u.close()
+		}
+	}
+	s.side = nil
+}

@@ -1,0 +1,167 @@
+package client
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	pb "github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/rpc"
+)
+
+// suspicion is how long a worker that failed is asked last. It is as long as the master may take to notice its death.
+const suspicion = 10 * time.Second
+
+// minListAge bounds how often failures make a client ask for the worker list again.
+const minListAge = 200 * time.Millisecond
+
+// workerList is the known workers, and what this client has seen of them.
+type workerList struct {
+	c       *core
+	loading *host.Mutex // held by the one task that refreshes the list
+
+	mu       sync.Mutex
+	all      []Worker
+	live     *ring
+	loaded   time.Time
+	stale    bool                 // a failure was seen since
+	suspects map[string]time.Time // by address: asked last until then
+}
+
+func newWorkerList(c *core) *workerList {
+	return &workerList{c: c, loading: host.NewMutex(c.h), suspects: make(map[string]time.Time)}
+}
+
+// known is the list as it is, and whether it is recent enough to be used.
+func (w *workerList) known() (all []Worker, live *ring, recent bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	age := w.c.h.Now().Sub(w.loaded)
+	limit := w.c.cfg.WorkerListAge
+	if w.stale || w.live == nil || len(w.live.workers) == 0 {
+		limit = min(limit, minListAge)
+	}
+	return w.all, w.live, w.live != nil && age >= 0 && age < limit
+}
+
+// get returns all workers and the live ones, asking the master when the list is old. An old list is better than none: it
+// serves while no master does.
+func (w *workerList) get(ctx context.Context) ([]Worker, *ring, error) {
+	all, live, recent := w.known()
+	if recent {
+		return all, live, nil
+	}
+	if live != nil && !w.loading.TryLock() {
+		return all, live, nil // somebody is asking: go on with what is known
+	}
+	if live == nil {
+		if err := w.loading.Lock(ctx); err != nil {
+			return nil, nil, dfs.Wrap(err, "list workers", "")
+		}
+	}
+	defer w.loading.Unlock()
+	if all, live, recent = w.known(); recent {
+		return all, live, nil
+	}
+	loaded, err := w.load(ctx)
+	if err != nil {
+		if live != nil && ctx.Err() == nil {
+			return all, live, nil
+		}
+		return nil, nil, err
+	}
+	return loaded.all, loaded.live, nil
+}
+
+type loadedWorkers struct {
+	all  []Worker
+	live *ring
+}
+
+func (w *workerList) load(ctx context.Context) (loadedWorkers, error) {
+	who := &rpc.Caller{Identity: rpc.IdentityToProto(w.c.cfg.Identity)}
+	list := &pb.Operation{Kind: &pb.Operation_ListWorkers{ListWorkers: &pb.ListWorkers{}}}
+	result, _, err := w.c.execute(ctx, who, list, alone)
+	if err != nil {
+		return loadedWorkers{}, dfs.Wrap(err, "list workers", "")
+	}
+	var l loadedWorkers
+	var live []Worker
+	for _, info := range result.Workers {
+		worker := workerFromProto(info)
+		l.all = append(l.all, worker)
+		if worker.Live {
+			live = append(live, worker)
+		}
+	}
+	l.live = newRing(live)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all, w.live, w.loaded, w.stale = l.all, l.live, w.c.h.Now(), false
+	return l, nil
+}
+
+// suspect takes note that the worker at address failed: it is asked last for a while, and the list is asked for anew.
+func (w *workerList) suspect(address string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stale = true
+	now := w.c.h.Now()
+	for known, until := range w.suspects { // bounded by the number of workers that failed lately
+		if now.After(until) {
+			delete(w.suspects, known)
+		}
+	}
+	w.suspects[address] = now.Add(suspicion)
+}
+
+// cleared takes note that the worker at address serves.
+func (w *workerList) cleared(address string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.suspects, address)
+}
+
+// preferred returns ranked with the suspects moved to its end.
+func (w *workerList) preferred(ranked []*Worker) []*Worker {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.suspects) == 0 {
+		return ranked
+	}
+	now := w.c.h.Now()
+	var good, suspected []*Worker
+	for _, worker := range ranked {
+		if now.Before(w.suspects[worker.Address]) {
+			suspected = append(suspected, worker)
+		} else {
+			good = append(good, worker)
+		}
+	}
+	return append(good, suspected...)
+}
+
+// data is the stub of the worker at address.
+func (c *core) data(address string) (pb.DataClient, error) {
+	conn, err := c.conns.Get(address)
+	if err != nil {
+		return nil, err
+	}
+	return pb.NewDataClient(conn), nil
+}
+
+func workerFromProto(info *pb.WorkerInfo) Worker {
+	w := Worker{
+		ID: dfs.WorkerID(info.Id), Address: info.Address, Live: info.Live, Registered: info.Registered,
+		LastHeartbeat: time.Unix(0, info.LastHeartbeat), Started: time.Unix(0, info.Started), Version: info.Version,
+		Blocks: info.Blocks,
+	}
+	for _, t := range info.Tiers {
+		w.Tiers = append(w.Tiers, Tier{
+			Name: t.Name, CapacityBytes: t.CapacityBytes, UsedBytes: t.UsedBytes, Failed: t.Failed,
+		})
+	}
+	return w
+}
