@@ -1,0 +1,131 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// check refuses values that cannot work, with their origin.
+func (l *Loaded) check() error {
+	c := l.Config
+	problems := []problem{
+		oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error"),
+		oneOf("log.format", c.Log.Format, "text", "json"),
+		oneOf("master.metadata.store", c.Master.Metadata.Store, "pebble", "heap"),
+		address("master.address", c.Master.Address), address("master.journal.address", c.Master.Journal.Address),
+		address("worker.address", c.Worker.Address),
+		optionalAddress("master.http.address", c.Master.HTTP.Address),
+		optionalAddress("worker.http.address", c.Worker.HTTP.Address),
+		addresses("client.masters", c.Client.Masters), addresses("worker.masters", c.Worker.Masters),
+		when("master.id", c.Master.ID == "" || strings.ContainsAny(c.Master.ID, "=/, "), "want a name without = / , or blanks"),
+		peers(c.Master.Peers),
+		blockSize("master.block.size", c.Master.Block.Size, false), blockSize("client.block.size", c.Client.Block.Size, true),
+		atLeast("master.session.timeout", c.Master.Session.Timeout, time.Second),
+		atLeast("master.worker.lost.timeout", c.Master.Worker.Lost.Timeout, time.Second),
+		atLeast("worker.heartbeat", c.Worker.Heartbeat, 10*time.Millisecond),
+		atLeast("client.timeout", c.Client.Timeout, time.Millisecond),
+		atLeast("client.keepalive", c.Client.KeepAlive, 100*time.Millisecond),
+		when("worker.watermark.high", c.Worker.Watermark.High <= 0 || c.Worker.Watermark.High > 1, "want a share in (0, 1]"),
+		when("worker.watermark.low", c.Worker.Watermark.Low <= 0 || c.Worker.Watermark.Low >= c.Worker.Watermark.High,
+			"want a share above 0 and below worker.watermark.high"),
+		tiers(c.Worker.Tiers),
+		when("client.replication.durable", c.Client.Replication.Durable < 1, "want 1 or more"),
+		parsed("client.readtype", second(dfs.ParseReadType(c.Client.ReadType))),
+		parsed("client.writetype", second(dfs.ParseWriteType(c.Client.WriteType))),
+	}
+	for _, p := range problems {
+		if p.why != "" {
+			return dfs.Errorf(dfs.InvalidArgument, "configure", l.origin(p.key), "%s: %s", p.key, p.why)
+		}
+	}
+	return nil
+}
+
+// problem says why a key's value cannot work; why is empty when it can.
+type problem struct{ key, why string }
+
+func when(key string, bad bool, why string) problem {
+	if !bad {
+		return problem{}
+	}
+	return problem{key, why}
+}
+
+func oneOf(key, value string, allowed ...string) problem {
+	return when(key, !slices.Contains(allowed, value), fmt.Sprintf("%q is none of %s", value, strings.Join(allowed, ", ")))
+}
+
+func address(key, value string) problem {
+	_, port, err := net.SplitHostPort(value)
+	return when(key, err != nil || port == "", fmt.Sprintf("%q is no address: want host:port", value))
+}
+
+func optionalAddress(key, value string) problem {
+	if value == "" {
+		return problem{}
+	}
+	return address(key, value)
+}
+
+func addresses(key string, values []string) problem {
+	if len(values) == 0 {
+		return problem{key, "name at least one master as host:port"}
+	}
+	for _, v := range values {
+		if p := address(key, v); p.why != "" {
+			return p
+		}
+	}
+	return problem{}
+}
+
+func peers(values []string) problem {
+	for _, v := range values {
+		id, where, ok := strings.Cut(v, "=")
+		journal, client, both := strings.Cut(where, "/")
+		if !ok || id == "" || !both || address("", journal).why != "" || address("", client).why != "" {
+			return problem{"master.peers", fmt.Sprintf("%q: want id=journal-address/client-address", v)}
+		}
+	}
+	return problem{}
+}
+
+func blockSize(key string, size Size, zero bool) problem {
+	bad := size < dfs.PageSizeBytes || size%dfs.PageSizeBytes != 0
+	return when(key, bad && (!zero || size != 0), "want a multiple of 1MiB, a page")
+}
+
+func atLeast(key string, d, least time.Duration) problem {
+	return when(key, d < least, fmt.Sprintf("%v is too short: want %v or more", d, least))
+}
+
+func tiers(all []Tier) problem {
+	if len(all) == 0 {
+		return problem{"worker.tiers", "want at least one tier"}
+	}
+	for _, t := range all {
+		switch {
+		case !slices.Contains([]string{"MEM", "SSD", "HDD"}, t.Name):
+			return problem{"worker.tiers", fmt.Sprintf("%q is none of MEM, SSD, HDD", t.Name)}
+		case t.Dir == "":
+			return problem{"worker.tiers", "a tier needs a dir"}
+		case t.Capacity < dfs.PageSizeBytes:
+			return problem{"worker.tiers", fmt.Sprintf("a capacity of %v holds no page: want 1MiB or more", t.Capacity)}
+		}
+	}
+	return problem{}
+}
+
+func parsed(key string, err error) problem {
+	if err == nil {
+		return problem{}
+	}
+	return problem{key, dfs.DetailOf(err)}
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -1,0 +1,180 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sort"
+	"strings"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// DefaultFile is read when it exists and no other file was named.
+const DefaultFile = "/etc/forebay/forebay.yaml"
+
+// Sources is where values come from, besides the defaults.
+type Sources struct {
+	File    string            // "": FOREBAY_CONFIG from Environ, otherwise DefaultFile if it exists
+	Environ []string          // "NAME=value"; os.Environ()
+	Flags   map[string]string // by key
+}
+
+// Setting is one key as it was resolved.
+type Setting struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"` // secrets are masked
+	Origin string `json:"origin"`
+	Doc    string `json:"doc"`
+}
+
+// Loaded is a configuration and where it came from.
+type Loaded struct {
+	Config  *Config
+	origins map[string]string // by key; absent: default
+}
+
+// aliases are environment variables that set several keys.
+var aliases = map[string][]string{
+	"FOREBAY_MASTERS": {"client.masters", "worker.masters"},
+	"FOREBAY_USER":    {"client.user"},
+}
+
+// notKeys are variables of the same prefix that are no keys.
+var notKeys = map[string]bool{"FOREBAY_CONFIG": true}
+
+// Load resolves the configuration: defaults, then the file, the environment, and flags, each over the one before. An
+// unknown key, a wrong type or an impossible value is InvalidArgument, naming the place, the key and the remedy.
+func Load(from Sources) (*Loaded, error) {
+	l := &loader{loaded: &Loaded{Config: Default(), origins: make(map[string]string)}, byKey: make(map[string]field)}
+	for _, f := range fields(l.loaded.Config) {
+		l.byKey[f.key] = f
+		l.keys = append(l.keys, f.key)
+	}
+	environ := variables(from.Environ)
+	if err := l.file(from.File, environ["FOREBAY_CONFIG"]); err != nil {
+		return nil, err
+	}
+	if err := l.environment(environ); err != nil {
+		return nil, err
+	}
+	for _, key := range sortedKeys(from.Flags) {
+		if err := l.set(key, from.Flags[key], "flag --"+key); err != nil {
+			return nil, err
+		}
+	}
+	return l.loaded, l.loaded.check()
+}
+
+// Settings lists every key, in the order of the tree.
+func (l *Loaded) Settings() []Setting {
+	var all []Setting
+	for _, f := range fields(l.Config) {
+		value := f.String()
+		if f.secret && value != "" {
+			value = "***"
+		}
+		all = append(all, Setting{Key: f.key, Value: value, Origin: l.origin(f.key), Doc: f.doc})
+	}
+	return all
+}
+
+func (l *Loaded) origin(key string) string {
+	if o, ok := l.origins[key]; ok {
+		return o
+	}
+	return "default"
+}
+
+// Keys lists all keys with their documentation and defaults.
+func Keys() []Setting { return (&Loaded{Config: Default()}).Settings() }
+
+type loader struct {
+	loaded *Loaded
+	byKey  map[string]field
+	keys   []string
+}
+
+func (l *loader) set(key, text, origin string) error {
+	f, ok := l.byKey[key]
+	if !ok {
+		return l.unknown(key, origin)
+	}
+	if err := f.set(text); err != nil {
+		return dfs.Errorf(dfs.InvalidArgument, "configure", origin, "%s: %s", key, dfs.DetailOf(err))
+	}
+	l.loaded.origins[key] = origin
+	return nil
+}
+
+func (l *loader) unknown(key, origin string) error {
+	return dfs.Errorf(dfs.InvalidArgument, "configure", origin, "there is no key %s; the nearest is %s", key, nearest(key, l.keys))
+}
+
+func (l *loader) file(named, fromEnvironment string) error {
+	path := named
+	if path == "" {
+		path = fromEnvironment
+	}
+	optional := path == ""
+	if optional {
+		path = DefaultFile
+	}
+	text, err := os.ReadFile(path)
+	switch {
+	case optional && errors.Is(err, fs.ErrNotExist):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return dfs.Errorf(dfs.NotFound, "read configuration", path, "there is no such file: make it, or leave --config and FOREBAY_CONFIG away")
+	case err != nil:
+		return dfs.Errorf(dfs.InvalidArgument, "read configuration", path, "%v", err)
+	}
+	return l.yaml(path, text)
+}
+
+// environment applies the variables that are keys. One with our prefix that is none is a mistake worth telling.
+func (l *loader) environment(environ map[string]string) error {
+	names := make(map[string]string, len(l.keys))
+	for _, key := range l.keys {
+		names[EnvironmentName(key)] = key
+	}
+	for _, name := range sortedKeys(environ) {
+		keys := aliases[name]
+		if key, ok := names[name]; ok {
+			keys = []string{key}
+		}
+		if keys == nil && strings.HasPrefix(name, "FOREBAY_") && !notKeys[name] {
+			best := nearest(name, sortedKeys(names))
+			return dfs.Errorf(dfs.InvalidArgument, "configure", "environment "+name, "there is no such variable; the nearest is %s", best)
+		}
+		for _, key := range keys {
+			if err := l.set(key, environ[name], "environment "+name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func variables(environ []string) map[string]string {
+	all := make(map[string]string)
+	for _, entry := range environ {
+		if name, value, ok := strings.Cut(entry, "="); ok && strings.HasPrefix(name, "FOREBAY_") {
+			all[name] = value
+		}
+	}
+	return all
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+// place is where in a file a value stands.
+func place(path string, line int) string { return fmt.Sprintf("%s:%d", path, line) }

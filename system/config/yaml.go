@@ -1,0 +1,139 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// yaml applies a file's text.
+func (l *loader) yaml(path string, text []byte) error {
+	var document yaml.Node
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return dfs.Errorf(dfs.InvalidArgument, "configure", path, "it is not YAML: %v", err)
+	}
+	if len(document.Content) == 0 {
+		return nil // empty
+	}
+	return l.node(path, "", document.Content[0])
+}
+
+func (l *loader) node(path, key string, n *yaml.Node) error {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	at := place(path, n.Line)
+	f, isKey := l.byKey[key]
+	switch {
+	case isKey:
+		return l.value(at, f, n)
+	case n.Kind == yaml.MappingNode:
+		return l.mapping(path, key, n)
+	case n.Tag == "!!null":
+		return nil // a section without entries
+	case key == "":
+		return dfs.Errorf(dfs.InvalidArgument, "configure", at, "want sections with keys, such as master: {address: ...}")
+	case !l.isSection(key):
+		return l.unknown(key, at)
+	}
+	return dfs.Errorf(dfs.InvalidArgument, "configure", at, "%s: want a section with keys below it", key)
+}
+
+func (l *loader) mapping(path, prefix string, n *yaml.Node) error {
+	seen := make(map[string]bool)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := n.Content[i], n.Content[i+1]
+		key := strings.TrimPrefix(prefix+"."+name.Value, ".")
+		at := place(path, name.Line)
+		if seen[key] {
+			return dfs.Errorf(dfs.InvalidArgument, "configure", at, "%s: it is set twice: remove one", key)
+		}
+		seen[key] = true
+		if _, ok := l.byKey[key]; !ok && !l.isSection(key) {
+			return l.unknown(key, at)
+		}
+		if err := l.node(path, key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loader) isSection(key string) bool {
+	for _, k := range l.keys {
+		if strings.HasPrefix(k, key+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// value sets one key: scalars by their text, lists by their entries.
+func (l *loader) value(at string, f field, n *yaml.Node) error {
+	wrong := dfs.Errorf(dfs.InvalidArgument, "configure", at, "%s: want %s", f.key, f.kind())
+	switch {
+	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
+		return wrong
+	case n.Kind == yaml.ScalarNode:
+		return l.set(f.key, n.Value, at)
+	case n.Kind != yaml.SequenceNode || f.value.Kind() != reflect.Slice:
+		return wrong
+	}
+	var err error
+	if f.value.Type() == tiersType {
+		err = l.tiers(at, f, n)
+	} else {
+		err = l.list(f, n, wrong)
+	}
+	if err == nil {
+		l.loaded.origins[f.key] = at
+	}
+	return err
+}
+
+func (l *loader) list(f field, n *yaml.Node, wrong error) error {
+	list := []string{}
+	for _, entry := range n.Content {
+		if entry.Kind != yaml.ScalarNode {
+			return wrong
+		}
+		list = append(list, entry.Value)
+	}
+	f.value.Set(reflect.ValueOf(list))
+	return nil
+}
+
+func (l *loader) tiers(at string, f field, n *yaml.Node) error {
+	path := at[:strings.LastIndexByte(at, ':')]
+	tiers := []Tier{}
+	for _, entry := range n.Content {
+		var t Tier
+		names := []string{"name", "dir", "capacity"}
+		for i := 0; i+1 < len(entry.Content); i += 2 {
+			name, text := entry.Content[i].Value, entry.Content[i+1].Value
+			var err error
+			switch name {
+			case "name":
+				t.Name = text
+			case "dir":
+				t.Dir = text
+			case "capacity":
+				t.Capacity, err = ParseSize(text)
+			default:
+				err = dfs.Errorf(dfs.InvalidArgument, "configure", "", "there is no key %s; the nearest is %s", name, nearest(name, names))
+			}
+			if err != nil {
+				return dfs.Errorf(dfs.InvalidArgument, "configure", place(path, entry.Content[i].Line), "%s: %s", f.key, dfs.DetailOf(err))
+			}
+		}
+		if t.Name == "" || t.Dir == "" {
+			return dfs.Errorf(dfs.InvalidArgument, "configure", place(path, entry.Line), "%s: want %s", f.key, f.kind())
+		}
+		tiers = append(tiers, t)
+	}
+	f.value.Set(reflect.ValueOf(tiers))
+	return nil
+}

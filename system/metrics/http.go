@@ -1,0 +1,35 @@
+package metrics
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Check tells why a process is not healthy or not ready; nil when it is. It must answer at once.
+type Check func() error
+
+// Handler serves /metrics, /healthz (is the process in order: restart it if not) and /readyz (does it serve: send it
+// work). A nil check always passes.
+func (r *Registry) Handler(healthy, ready Check) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r.all, promhttp.HandlerOpts{Registry: r.all}))
+	mux.Handle("GET /healthz", probe(healthy))
+	mux.Handle("GET /readyz", probe(ready))
+	return mux
+}
+
+func probe(check Check) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		if check != nil {
+			if err := check(); err != nil {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				fmt.Fprintln(w, err)
+				return
+			}
+		}
+		fmt.Fprintln(w, "ok")
+	}
+}
