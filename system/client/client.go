@@ -17,7 +17,7 @@ type Client struct {
 	reads *rpc.Caller // without a session
 
 	mu        sync.Mutex
-	mutations *rpc.Caller // of the current session; nil before the first mutation
+	mutations [routes]*rpc.Caller // of the current sessions; nil before the first mutation
 }
 
 // core is what all identities of a client share.
@@ -26,7 +26,7 @@ type core struct {
 	cfg      Config
 	conns    *rpc.Pool
 	masters  *masters
-	sessions *sessions
+	sessions [routes]*sessions // apart, since a slow mutation keeps the master from forgetting all later answers
 	workers  *workerList
 	budget   *retryBudget
 	replay   *host.Semaphore // bytes kept by writers, to be sent again should a worker die
@@ -47,7 +47,9 @@ func New(cfg Config) (*Client, error) {
 	c.replay = host.NewSemaphore(h, maxReplayBytes)
 	c.life, c.end = h.WithCancel(context.Background())
 	c.masters = newMasters(h, c.conns, cfg)
-	c.sessions = newSessions(c)
+	for way := range c.sessions {
+		c.sessions[way] = newSessions(c)
+	}
 	c.workers = newWorkerList(c)
 	return c.as(cfg.Identity), nil
 }
@@ -71,13 +73,15 @@ func (c *Client) Close() error {
 }
 
 // caller is the Caller of this view's mutations in session s, the same one every time, so that they share batches.
-func (c *Client) caller(s *session) *rpc.Caller {
+func (c *Client) caller(s *session, way route) *rpc.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.mutations == nil || c.mutations.Session != s.id {
-		c.mutations = &rpc.Caller{Identity: c.reads.Identity, Session: s.id, AckedBelow: s.ackedBelow}
+	if known := c.mutations[way]; known != nil && known.Session == s.id {
+		return known
 	}
-	return c.mutations
+	made := &rpc.Caller{Identity: c.reads.Identity, Session: s.id, AckedBelow: s.ackedBelow}
+	c.mutations[way] = made
+	return made
 }
 
 // read executes an operation that changes nothing.

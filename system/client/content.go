@@ -161,8 +161,10 @@ func (t *content) holdersOf(ctx context.Context, index uint32) ([]dfs.WorkerID, 
 		return holders, nil
 	}
 	count := min(max(t.status.Blocks(), index+1)-index, locateAtOnce)
+	// By id, not by path: the master then speaks of this version, and answers Unavailable, which is retried, while
+	// workers are still registering.
 	blocks, err := t.c.locate(ctx, &pb.LocateBlocks{
-		Path: string(t.status.Path), Inode: uint64(t.status.ID), Version: t.status.Version, First: index, Count: count,
+		Inode: uint64(t.status.ID), Version: t.status.Version, First: index, Count: count,
 	})
 	if err != nil {
 		return nil, err

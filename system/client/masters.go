@@ -103,6 +103,7 @@ type route int
 const (
 	shared route = iota // in a batch with other callers': for operations that are answered at once
 	alone               // in a call of its own: for slow ones, and those with large answers
+	routes
 )
 
 // do executes the operation at this master.

@@ -107,7 +107,7 @@ func (c *Client) RenameNoReplace(ctx context.Context, source, target dfs.Path) e
 func (c *Client) rename(ctx context.Context, source, target dfs.Path, noReplace bool) error {
 	_, err := c.mutate(ctx, "rename", string(source), &pb.Operation{Kind: &pb.Operation_Rename{
 		Rename: &pb.Rename{Source: string(source), Target: string(target), NoReplace: noReplace},
-	}}, shared)
+	}}, alone) // object stores copy to rename: it may take long
 	return err
 }
 

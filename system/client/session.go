@@ -158,7 +158,7 @@ func (s *sessions) keepOnce(current *session) error {
 
 // mutate executes a mutation exactly once, or says that it cannot know. Its errors name op and path.
 func (c *Client) mutate(ctx context.Context, op, path string, mutation *pb.Operation, way route) (*pb.Result, error) {
-	s := c.core.sessions
+	s := c.core.sessions[way]
 	if err := s.room.Acquire(ctx, 1); err != nil {
 		return nil, dfs.Wrap(err, op, path)
 	}
@@ -170,7 +170,7 @@ func (c *Client) mutate(ctx context.Context, op, path string, mutation *pb.Opera
 		}
 		sequence := current.begin()
 		numbered := &pb.Operation{Sequence: sequence, Kind: mutation.Kind}
-		result, doubt, err := c.core.execute(ctx, c.caller(current), numbered, way)
+		result, doubt, err := c.core.execute(ctx, c.caller(current, way), numbered, way)
 		current.end(sequence)
 		if dfs.IsKind(err, dfs.SessionExpired) {
 			s.expired(current)
