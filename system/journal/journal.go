@@ -24,7 +24,8 @@ type StateMachine interface {
 	// FlushedIndex is the last index whose effects are on disk: the log may be trimmed up to it and no further.
 	FlushedIndex() uint64
 	// Checkpoint flushes, and writes a consistent copy of the state into the new directory dir (hard links where it can).
-	// It returns the index that the copy stands for.
+	// It returns the index that the copy stands for. It may run beside Apply, never beside Restore. Nobody ever changes
+	// the files of a checkpoint in place, since several directories may share them.
 	Checkpoint(dir string) (uint64, error)
 	// Restore replaces the state by a checkpoint read from dir, which the state machine may consume.
 	Restore(dir string) error
@@ -60,27 +61,31 @@ type Status struct {
 
 // Journal is one member's access to the log.
 type Journal interface {
-	// Propose appends data if this member leads. Proposals made one after the other keep their order: if one takes
-	// effect, every earlier one of the same term by this member was committed before it. It may wait for the pipeline.
+	// Propose appends data, which the journal keeps, if this member leads. Proposals made one after the other keep their
+	// order: if one takes effect, every earlier one of the same term by this member was committed before it. It waits for
+	// room in the pipeline (three proposals); when ctx ends meanwhile the proposal was never made, and Wait says so at once.
 	Propose(ctx context.Context, data []byte) Pending
 	// Barrier returns when everything committed before the call is applied here and this member leads.
 	Barrier(ctx context.Context) error
 	// VerifyLeader proves with a quorum that this member still leads.
 	VerifyLeader(ctx context.Context) error
-	// CommitIndex is the highest index that this member knows to be committed.
+	// CommitIndex is the highest index that this member knows to be committed and that goes to the state machine: wait
+	// until AppliedIndex reaches it (entries of the journal's own, which the state machine never sees, are left out).
 	CommitIndex() uint64
 	// Leadership tells of every gain (term > 0) and loss (term 0) of leadership, in order; the latest state replaces
-	// ones not yet seen. It returns ctx.Err() when ctx ends.
+	// ones not yet seen. It returns ctx.Err() when ctx ends, and dfs.Unavailable when the journal was closed or has
+	// failed. It has one caller.
 	Leadership(ctx context.Context) (term uint64, err error)
 	// Leader is the current leader's member id; "" when unknown.
 	Leader() string
-	// Members lists the quorum; Add joins or updates a voter, Remove drops one, Transfer hands leadership over
-	// ("" picks the most advanced). They are refused with NotLeader elsewhere.
+	// Members lists the quorum as this member knows it. Add joins or updates a voter, Remove drops one, Transfer hands
+	// leadership over ("" picks the most advanced); these three are refused with NotLeader elsewhere.
 	Members(ctx context.Context) ([]Member, error)
 	Add(ctx context.Context, m Member) error
 	Remove(ctx context.Context, id string) error
 	Transfer(ctx context.Context, id string) error
-	// Snapshot takes a snapshot now and trims the log to what the state machine has flushed.
+	// Snapshot takes a snapshot now, trims the log to what the state machine has flushed, and returns the newest
+	// snapshot's index.
 	Snapshot(ctx context.Context) (uint64, error)
 	Status() Status
 	io.Closer

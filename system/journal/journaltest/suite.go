@@ -1,0 +1,220 @@
+// Package journaltest holds the tests that every journal passes, and the state machine that they use. It owns no data;
+// the drivers' tests call Run.
+package journaltest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/journal"
+)
+
+// Cluster is a set of members under test, made anew for each test.
+type Cluster interface {
+	// Open opens or reopens member i with the directory that it had. Members 0..n-1 make the quorum, the next one is a
+	// spare that waits to be added.
+	Open(i int, sm journal.StateMachine) (journal.Journal, error)
+	// Kill ends member i as a crash does: nothing is handed over or finished.
+	Kill(i int)
+	// Wipe removes everything that the dead member i has on its disk.
+	Wipe(i int)
+	// Member is how member i is called.
+	Member(i int) journal.Member
+}
+
+// Driver is what is tested.
+type Driver struct {
+	// Members is the size of the quorum.
+	Members int
+	// Durable tells that a log survives a restart, and that snapshots trim it.
+	Durable bool
+	// New makes a cluster; it ends with the test.
+	New func(t *testing.T) Cluster
+}
+
+// patience is how long anything may take on a loaded machine.
+const patience = 30 * time.Second
+
+var background = context.Background()
+
+// Run tests a driver.
+func Run(t *testing.T, d Driver) {
+	run := func(name string, applies bool, test func(*testing.T, *env)) {
+		if applies {
+			t.Run(name, func(t *testing.T) { test(t, newEnv(t, d)) })
+		}
+	}
+	run("order and answers", true, testOrder)
+	run("refusal", true, testRefusal)
+	run("back-pressure", true, testBackPressure)
+	run("barrier", true, testBarrier)
+	run("commit index", true, testCommitIndex)
+	run("leadership", true, testLeadership)
+	run("closed", true, testClosed)
+	run("restart replays what was not flushed", d.Durable, testRestart)
+	run("snapshot, trim, restart", d.Durable, testSnapshot)
+	run("lost state comes back from the snapshot", d.Durable, testLostState)
+	run("log ahead of the state is refused", d.Durable, testLostLog)
+	run("members agree", d.Members > 1, testAgree)
+	run("not leader", d.Members > 1, testNotLeader)
+	run("leader dies", d.Members > 1, testLeaderDies)
+	run("follower catches up by snapshot", d.Members > 1, testCatchUp)
+	run("membership", d.Members > 1, testMembership)
+	run("transfer", d.Members > 1, testTransfer)
+	run("close hands over", d.Members > 1, testCloseHandsOver)
+	run("lost quorum", d.Members > 1, testLostQuorum)
+}
+
+// env is a cluster with its state machines.
+type env struct {
+	t        *testing.T
+	d        Driver
+	host     host.Host
+	cluster  Cluster
+	journals []journal.Journal // nil: not running
+	sms      []*Recorder
+}
+
+func newEnv(t *testing.T, d Driver) *env {
+	e := &env{t: t, d: d, host: host.NewReal(), cluster: d.New(t)}
+	e.journals = make([]journal.Journal, d.Members+1)
+	e.sms = make([]*Recorder, d.Members+1)
+	for i := range e.sms {
+		e.sms[i] = NewRecorder(e.host)
+	}
+	for i := range d.Members {
+		e.open(i)
+	}
+	t.Cleanup(e.end)
+	return e
+}
+
+func (e *env) end() {
+	for i, j := range e.journals {
+		if j != nil {
+			e.close(i)
+		}
+	}
+	for i, sm := range e.sms {
+		if v := sm.Violations(); len(v) > 0 {
+			e.t.Errorf("member %d: %v", i, v)
+		}
+	}
+}
+
+func (e *env) open(i int) {
+	e.t.Helper()
+	j, err := e.cluster.Open(i, e.sms[i])
+	if err != nil {
+		e.t.Fatalf("open member %d: %v", i, err)
+	}
+	e.journals[i] = j
+}
+
+func (e *env) close(i int) {
+	e.t.Helper()
+	if err := e.journals[i].Close(); err != nil {
+		e.t.Fatalf("close member %d: %v", i, err)
+	}
+	e.journals[i] = nil
+}
+
+// kill crashes member i; its state machine goes back to what it had flushed.
+func (e *env) kill(i int) {
+	e.cluster.Kill(i)
+	e.journals[i] = nil
+	e.sms[i] = e.sms[i].Crash()
+}
+
+// ctx is bounded by the suite's patience.
+func (e *env) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	e.t.Cleanup(cancel)
+	return ctx
+}
+
+// until polls for a condition that has no event.
+func (e *env) until(what string, ok func() bool) {
+	e.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			e.t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// leader waits for a member that can prove that it leads.
+func (e *env) leader() int {
+	e.t.Helper()
+	leader := -1
+	e.until("a leader", func() bool {
+		leader = slices.IndexFunc(e.journals, func(j journal.Journal) bool {
+			if j == nil || j.Leader() == "" {
+				return false
+			}
+			ctx, cancel := context.WithTimeout(background, 2*time.Second)
+			defer cancel()
+			return j.Barrier(ctx) == nil
+		})
+		return leader >= 0
+	})
+	return leader
+}
+
+func (e *env) follower(not ...int) int {
+	for i := range e.d.Members {
+		if e.journals[i] != nil && !slices.Contains(not, i) {
+			return i
+		}
+	}
+	e.t.Fatal("no follower")
+	return -1
+}
+
+// propose makes count proposals at once and waits for all of them.
+func (e *env) propose(leader int, prefix string, count int) {
+	e.t.Helper()
+	var all []journal.Pending
+	for i := range count {
+		all = append(all, e.journals[leader].Propose(e.ctx(), fmt.Appendf(nil, "%s%d", prefix, i)))
+	}
+	for i, p := range all {
+		if _, err := p.Wait(e.ctx()); err != nil {
+			e.t.Fatalf("proposal %s%d: %v", prefix, i, err)
+		}
+	}
+}
+
+// wantAll waits until member i has exactly the entries of the given proposals, in order.
+func (e *env) wantAll(i int, sets ...entrySet) {
+	e.t.Helper()
+	var want []string
+	for _, s := range sets {
+		for k := range s.count {
+			want = append(want, fmt.Sprintf("%s%d", s.prefix, k))
+		}
+	}
+	e.until(fmt.Sprintf("member %d has %d entries", i, len(want)), func() bool {
+		return len(e.sms[i].Entries()) >= len(want)
+	})
+	if got := datas(e.sms[i].Entries()); !slices.Equal(got, want) {
+		e.t.Fatalf("member %d: got %d entries %.200q, want %d %.200q", i, len(got), got, len(want), want)
+	}
+}
+
+type entrySet struct {
+	prefix string
+	count  int
+}
+
+func datas(entries []journal.Entry) []string {
+	var all []string
+	for _, x := range entries {
+		all = append(all, string(x.Data))
+	}
+	return all
+}
