@@ -169,7 +169,7 @@ func (d *decoder) fields(n *Inode) {
 	n.MountID = dfs.MountID(d.uint(hasMountID, 0, math.MaxUint64))
 	n.Pinned = d.mask&hasPinned != 0
 	n.Loaded = d.mask&hasLoaded != 0
-	n.SyncTime = d.time(hasSyncTime, hasSyncNanos)
+	n.Writing = d.mask&hasWriting != 0
 	n.ReplicationMin = d.int32(hasReplicaMin)
 	n.ReplicationMax = d.int32(hasReplicaMax)
 	n.ReplicationDurable = d.int32(hasReplicaDurable)

@@ -31,8 +31,7 @@ const (
 	hasMountID                    // uvarint
 	hasPinned                     // no field of its own
 	hasLoaded                     // no field of its own
-	hasSyncTime                   // varint, seconds after epochSeconds
-	hasSyncNanos                  // uvarint
+	hasWriting                    // no field of its own
 	hasReplicaMin                 // varint
 	hasReplicaMax                 // varint
 	hasReplicaDurable             // varint
@@ -98,8 +97,7 @@ func maskOf(n *Inode) uint64 {
 	set(hasMountID, n.MountID != 0)
 	set(hasPinned, n.Pinned)
 	set(hasLoaded, n.Loaded)
-	set(hasSyncTime, !n.SyncTime.IsZero())
-	set(hasSyncNanos, !n.SyncTime.IsZero() && n.SyncTime.Nanosecond() != 0)
+	set(hasWriting, n.Writing)
 	set(hasReplicaMin, n.ReplicationMin != 0)
 	set(hasReplicaMax, n.ReplicationMax != 0)
 	set(hasReplicaDurable, n.ReplicationDurable != 0)
@@ -160,7 +158,6 @@ func appendInode(dst []byte, n *Inode) []byte {
 	e.int(hasBlockSize, n.BlockSize)
 	e.string(hasFingerprint, n.Fingerprint)
 	e.uint(hasMountID, uint64(n.MountID))
-	e.time(hasSyncTime, hasSyncNanos, n.SyncTime)
 	e.int(hasReplicaMin, int64(n.ReplicationMin))
 	e.int(hasReplicaMax, int64(n.ReplicationMax))
 	e.int(hasReplicaDurable, int64(n.ReplicationDurable))

@@ -25,13 +25,13 @@ type Inode struct {
 	ModTime   time.Time
 
 	Version     uint32 // of the readable content; 0: never completed
-	LastVersion uint32 // highest ever given out; a write in progress has Version < LastVersion
+	LastVersion uint32 // highest ever given out; versions are not used again
+	Writing     bool   // LastVersion is being written
 	Persist     dfs.PersistState
 	Fingerprint string
 	MountID     dfs.MountID // of the mount that begins at this directory; 0 otherwise
 	Pinned      bool
-	Loaded      bool      // a directory whose under store children were all loaded once
-	SyncTime    time.Time // when metadata was last compared with the under store
+	Loaded      bool // a directory whose under store children were all loaded once
 
 	ReplicationMin     int32
 	ReplicationMax     int32

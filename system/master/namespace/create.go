@@ -116,7 +116,7 @@ func (t *txn) newFile(r *Request, parent *inodestore.Inode, name string, op *pro
 	n := &inodestore.Inode{
 		ID: dfs.InodeID(t.newID()), Parent: parent.ID, Name: name, Type: dfs.TypeFile, Mode: op.Mode & 0o7777,
 		Owner: r.Identity.User, Group: groupOf(r, parent), ModTime: t.e.now(), BlockSize: op.BlockSize,
-		LastVersion: 1, Persist: dfs.NotPersisted,
+		LastVersion: 1, Writing: true, Persist: dfs.NotPersisted,
 		ReplicationMin: op.ReplicationMin, ReplicationMax: op.ReplicationMax, ReplicationDurable: op.ReplicationDurable,
 		TTL: time.Duration(op.Ttl), TTLAction: dfs.TTLAction(op.TtlAction),
 	}
@@ -152,10 +152,10 @@ func (t *txn) overwrite(r *Request, f found, p dfs.Path, op *proto.CreateFile) (
 		return nil, err
 	}
 	n := *f.inode
-	if n.LastVersion > n.Version {
+	if n.Writing {
 		t.deleteRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, n.LastVersion))
 	}
-	n.LastVersion++
+	n.LastVersion, n.Writing = n.LastVersion+1, true
 	if op.BlockSize != 0 && n.Version == 0 {
 		n.BlockSize = op.BlockSize
 	}
@@ -181,7 +181,7 @@ func (e *Evaluator) Complete(ctx context.Context, r Request, op *proto.CompleteF
 		}
 		n := *before
 		n.Version, n.Length, n.ModTime = op.Version, op.Length, e.now()
-		n.Fingerprint = op.Fingerprint
+		n.Fingerprint, n.Writing = op.Fingerprint, false
 		n.Persist = persistAfter(open.writeType)
 		t.publish(before, &n)
 		if n.Persist == dfs.Persisted {
@@ -301,14 +301,8 @@ func (t *txn) abandon(n *inodestore.Inode, version uint32) {
 		t.drop(n)
 		return
 	}
-	if !stillNeeded(n) {
-		t.deleteRecord(inodestore.TableLocation, idKey(uint64(n.ID)))
-	}
-}
-
-// stillNeeded is needsLocation without the write that is being dropped.
-func stillNeeded(n *inodestore.Inode) bool {
-	m := *n
-	m.LastVersion = m.Version
-	return needsLocation(&m)
+	after := *n
+	after.Writing = false
+	t.putInode(&after)
+	t.reindex(n, &after)
 }

@@ -219,7 +219,6 @@ func failure(err error) error {
 type Ticket struct {
 	// Replayed tells that this mutation had been evaluated before and its first answer is given again.
 	Replayed bool
-	e        *Evaluator
 	batch    *batch
 	answer   answer
 }
@@ -244,7 +243,7 @@ func (b *batch) wait(ctx context.Context) error {
 func (e *Evaluator) Settle(ctx context.Context) error {
 	e.mu.Lock()
 	b := e.open
-	idle := len(b.effects) == 0 && len(e.view.dirs) == 0 && len(e.view.records) == 0
+	idle := len(b.effects) == 0 && e.idleLocked()
 	if len(b.effects) == 0 && !idle {
 		// Nothing is open, but earlier entries are under way: an empty one behind them marks the end.
 		b.effects = append(b.effects, e.markEffect())
@@ -261,6 +260,12 @@ func (e *Evaluator) Settle(ctx context.Context) error {
 	return b.wait(ctx)
 }
 
+// idleLocked tells whether nothing is proposed and not yet applied.
+func (e *Evaluator) idleLocked() bool {
+	return len(e.view.dirs) == 0 && len(e.view.records) == 0 && len(e.flying) == 0
+}
+
+// markEffect changes nothing: it gives an entry something to carry.
 func (e *Evaluator) markEffect() effect {
 	return effect{kind: effectPutRecord, table: inodestore.TableMeta, key: metaNextID, value: idKey(e.reserved)}
 }
@@ -324,8 +329,12 @@ func (t *txn) commit(r Request) *Ticket {
 		s.answers = append(s.answers, t.answer)
 		e.pending[pendingKey{r.Session, r.Sequence}] = &pendingAnswer{t.answer, b}
 	}
-	if len(t.effects) > 0 || r.Sequence != 0 {
-		e.wake.Set()
+	if len(b.effects) == 0 && len(b.answers) == 0 {
+		if e.idleLocked() {
+			return &Ticket{answer: t.answer} // nothing to do, and nothing pending that it could rest on
+		}
+		b.effects = append(b.effects, e.markEffect())
 	}
-	return &Ticket{e: e, batch: b, answer: t.answer}
+	e.wake.Set()
+	return &Ticket{batch: b, answer: t.answer}
 }

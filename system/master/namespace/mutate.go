@@ -272,7 +272,7 @@ func (t *txn) drop(n *inodestore.Inode) {
 	if n.Persist == dfs.ToBePersisted {
 		t.deleteRecord(inodestore.TablePersist, key)
 	}
-	if n.LastVersion > n.Version {
+	if n.Writing {
 		t.deleteRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, n.LastVersion))
 	}
 }

@@ -79,5 +79,5 @@ func decodeOpenWrite(b []byte) (openWrite, error) {
 // needsLocation tells whether id -> (parent, name) is kept: for every directory, and for a file while something other
 // than its path refers to it.
 func needsLocation(n *inodestore.Inode) bool {
-	return n.IsDir() || n.Version < n.LastVersion || n.Persist != dfs.Persisted || n.Pinned || n.TTL > 0
+	return n.IsDir() || n.Writing || n.Persist != dfs.Persisted || n.Pinned || n.TTL > 0
 }

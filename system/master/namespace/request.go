@@ -132,7 +132,7 @@ func (e *Evaluator) replay(r Request) (*Ticket, error) {
 		return nil, nil
 	}
 	if p := e.pending[pendingKey{r.Session, r.Sequence}]; p != nil {
-		return &Ticket{e: e, batch: p.batch, answer: p.answer, Replayed: true}, nil
+		return &Ticket{batch: p.batch, answer: p.answer, Replayed: true}, nil
 	}
 	e.m.mu.RLock()
 	defer e.m.mu.RUnlock()
@@ -149,7 +149,7 @@ func (e *Evaluator) replay(r Request) (*Ticket, error) {
 			"%d answers of this session wait to be acknowledged: send acked_below", len(s.answers))
 	}
 	if a, ok := s.answers[r.Sequence]; ok {
-		return &Ticket{e: e, answer: a, Replayed: true}, nil
+		return &Ticket{answer: a, Replayed: true}, nil
 	}
 	return nil, nil
 }

@@ -72,7 +72,7 @@ func (t *txn) syncChild(parent *inodestore.Inode, entry SyncEntry, dir dfs.Path,
 		return false, nil
 	case n == nil:
 		return true, t.addFromStore(parent, entry.Entry)
-	case n.MountID != 0 || n.LastVersion > n.Version || n.Persist != dfs.Persisted && !n.IsDir():
+	case n.MountID != 0 || n.Writing || n.Persist != dfs.Persisted && !n.IsDir():
 		return false, nil // a mount point, or Forebay's own newer content
 	case entry.Gone && n.IsDir() && n.Persist != dfs.Persisted:
 		return false, nil

@@ -225,7 +225,7 @@ func RandomInode(r *rand.Rand, parent dfs.InodeID, name string) *inodestore.Inod
 	sometimes(func() { n.BlockSize = int64(r.Uint64() >> r.IntN(64)) })
 	sometimes(func() { n.ModTime = time.Unix(r.Int64N(1<<34)-1<<33, r.Int64N(1e9)).UTC() })
 	sometimes(func() { n.ModTime = time.Time{} })
-	sometimes(func() { n.SyncTime = time.Unix(r.Int64N(1<<34), r.Int64N(2)).UTC() })
+	sometimes(func() { n.Writing = true })
 	sometimes(func() { n.Version = r.Uint32() >> r.IntN(32) })
 	sometimes(func() { n.LastVersion = r.Uint32() >> r.IntN(32) })
 	sometimes(func() { n.Persist = dfs.PersistState(r.IntN(3)) })
