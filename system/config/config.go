@@ -67,7 +67,7 @@ type MetadataCache struct {
 
 // Root is the under store mounted at / when a cluster is made.
 type Root struct {
-	URI string `yaml:"uri" doc:"under store of /; empty: a directory beside the metadata"`
+	URI string `yaml:"uri" doc:"under store of / when the cluster is made; empty: none"`
 }
 
 // Block sizes blocks.

@@ -30,6 +30,9 @@ type Config struct {
 	Group       string // of the root
 	Version     string
 	Log         *slog.Logger
+	// RootURI is mounted at / when the cluster is made; empty: nothing is.
+	RootURI        string
+	BlockSizeBytes int64 // of files whose writers do not say; 0: dfs.DefaultBlockSizeBytes
 
 	WorkerLostAfter time.Duration // 0: DefaultWorkerLostAfter
 	SessionTimeout  time.Duration // 0: DefaultSessionTimeout
@@ -151,4 +154,31 @@ func (m *Master) notLeader(op string) *dfs.Error {
 		err.Leader = m.machine.Address(id)
 	}
 	return err
+}
+
+// Gauges are the figures that an operator watches, by metric name. They are read when asked for.
+func (m *Master) Gauges() map[string]func() float64 {
+	store := m.machine.Store()
+	return map[string]func() float64{
+		"serving": func() float64 {
+			if m.Serving() {
+				return 1
+			}
+			return 0
+		},
+		"applied_index":         func() float64 { return float64(store.AppliedIndex()) },
+		"flushed_index":         func() float64 { return float64(store.FlushedIndex()) },
+		"commit_index":          func() float64 { return float64(m.journal.CommitIndex()) },
+		"term":                  func() float64 { return float64(m.journal.Status().Term) },
+		"journal_bytes":         func() float64 { return float64(m.journal.Status().LogBytes) },
+		"inodes":                func() float64 { return float64(store.Stats().Inodes) },
+		"store_bytes":           func() float64 { return float64(store.Stats().DiskBytes) },
+		"cache_bytes":           func() float64 { return float64(store.Stats().CacheBytes) },
+		"cache_hits_total":      func() float64 { return float64(store.Stats().CacheHits) },
+		"cache_misses_total":    func() float64 { return float64(store.Stats().CacheMisses) },
+		"sessions":              func() float64 { return float64(m.machine.Sessions()) },
+		"blocks":                func() float64 { return float64(m.blocks.Len()) },
+		"workers":               func() float64 { return float64(len(m.workers.List())) },
+		"registrations_running": func() float64 { return float64(m.registering.Held()) },
+	}
 }

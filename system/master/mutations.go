@@ -22,6 +22,9 @@ func (l *leadership) fast(op *proto.Operation) evaluated {
 	case *proto.Operation_OpenSession:
 		return l.openSession(k.OpenSession)
 	case *proto.Operation_CreateFile:
+		if k.CreateFile.BlockSize == 0 {
+			k.CreateFile.BlockSize = l.m.cfg.BlockSizeBytes
+		}
 		if l.inMemory(k.CreateFile.Path) {
 			return l.createFast(k.CreateFile)
 		}

@@ -341,7 +341,7 @@ func (l *leadership) setInStore(ctx context.Context, p dfs.Path, op *proto.SetAt
 	if err != nil || at.store == nil || at.mount.ReadOnly || at.rel == "" {
 		return err
 	}
-	setter, ok := at.store.(ufs.AttrSetter)
+	setter, ok := ufs.As[ufs.AttrSetter](at.store)
 	if !ok {
 		return nil
 	}
