@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/forebay/forebay/system/config"
+)
+
+func (a *app) configCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Look at the configuration"}
+	var origin bool
+	show := &cobra.Command{
+		Use: "show", Short: "Print every key and its value", Args: cobra.NoArgs,
+		Long:    "Print every key and its value as this command line, the environment and the file make it. Secrets are masked.",
+		Example: "  forebay config show --origin\n  FOREBAY_CLIENT_TIMEOUT=5s forebay config show --origin --json",
+		RunE: func(*cobra.Command, []string) error {
+			loaded, err := a.load(nil)
+			if err != nil {
+				return err
+			}
+			return a.printSettings(loaded.Settings(), origin)
+		},
+	}
+	show.Flags().BoolVar(&origin, "origin", false, "where each value came from")
+	keys := &cobra.Command{
+		Use: "keys", Short: "Print every key with its meaning and default", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			all := config.Keys()
+			if a.asJSON() {
+				return a.printJSON(all)
+			}
+			return a.table("KEY\tDEFAULT\tMEANING", func(row func(...any)) {
+				for _, s := range all {
+					row(s.Key, s.Value, s.Doc)
+				}
+			})
+		},
+	}
+	cmd.AddCommand(show, keys)
+	return cmd
+}
+
+func (a *app) printSettings(all []config.Setting, origin bool) error {
+	if a.asJSON() {
+		return a.printJSON(all)
+	}
+	header := "KEY\tVALUE"
+	if origin {
+		header += "\tORIGIN"
+	}
+	return a.table(header, func(row func(...any)) {
+		for _, s := range all {
+			cells := []any{s.Key, s.Value}
+			if origin {
+				cells = append(cells, s.Origin)
+			}
+			row(cells...)
+		}
+	})
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			info := map[string]string{
+				"version": Version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH, "commit": commit(),
+			}
+			if a.asJSON() {
+				return a.printJSON(info)
+			}
+			a.printf("forebay %s (commit %s, %s, %s)\n", info["version"], info["commit"], info["go"], info["platform"])
+			return nil
+		},
+	}
+}
+
+// commit is the commit that this binary was built from.
+func commit() string {
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	settings := make(map[string]string)
+	for _, s := range build.Settings {
+		settings[s.Key] = s.Value
+	}
+	revision, known := settings["vcs.revision"]
+	if !known {
+		return "unknown"
+	}
+	if settings["vcs.modified"] == "true" {
+		return fmt.Sprintf("%.12s, modified", revision)
+	}
+	return fmt.Sprintf("%.12s", revision)
+}

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// The exit codes. Scripts depend on them: append only.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitExists      = 4
+	exitPermission  = 5
+	exitUnavailable = 6
+	exitDataLost    = 7
+	exitWrongState  = 8
+	exitNoSpace     = 9
+	exitUnderStore  = 10
+	exitUnsupported = 11
+	exitInterrupted = 130
+)
+
+var exitMeanings = []struct {
+	code    int
+	meaning string
+	kinds   []dfs.Kind
+}{
+	{exitOK, "done; with `fs test`: true", nil},
+	{exitError, "any other error; with `fs test`: false; with `admin doctor`: problems were found", []dfs.Kind{dfs.Unknown}},
+	{exitUsage, "the command line or the configuration is wrong", []dfs.Kind{dfs.InvalidArgument, dfs.NameTooLong}},
+	{exitNotFound, "the path does not exist", []dfs.Kind{dfs.NotFound}},
+	{exitExists, "the target exists", []dfs.Kind{dfs.AlreadyExists}},
+	{exitPermission, "permission denied, or read-only", []dfs.Kind{dfs.PermissionDenied, dfs.ReadOnly}},
+	{exitUnavailable, "the cluster did not answer in time: try again", []dfs.Kind{
+		dfs.Unavailable, dfs.NotLeader, dfs.DeadlineExceeded, dfs.ResourceExhausted, dfs.SessionExpired,
+	}},
+	{exitDataLost, "data is lost or corrupted", []dfs.Kind{dfs.DataLost, dfs.Corrupted}},
+	{exitWrongState, "the object is not what the command needs (a directory, not empty, incomplete, changed)", []dfs.Kind{
+		dfs.NotDirectory, dfs.IsDirectory, dfs.NotEmpty, dfs.Incomplete, dfs.CrossMount, dfs.Conflict, dfs.Stale,
+	}},
+	{exitNoSpace, "no space is left", []dfs.Kind{dfs.NoSpace}},
+	{exitUnderStore, "the under store answered with an error", []dfs.Kind{dfs.UnderStore}},
+	{exitUnsupported, "this build or store cannot do it", []dfs.Kind{dfs.UnsupportedFeature}},
+	{exitInterrupted, "interrupted", []dfs.Kind{dfs.Canceled}},
+}
+
+// errFalse is the outcome of a test that is not true: exit code 1 without a word.
+var errFalse = errors.New("false")
+
+// exit prints err, unless it was printed already, and returns the exit code.
+func (a *app) exit(err error) int {
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errFalse):
+		return exitError
+	}
+	if !a.started && !isDFS(err) {
+		err = dfs.Errorf(dfs.InvalidArgument, "parse command line", "", "%v; see `forebay help`", err)
+	}
+	if !wasPrinted(err) {
+		a.complain(err)
+	}
+	return exitCode(err)
+}
+
+func isDFS(err error) bool {
+	var e *dfs.Error
+	return errors.As(err, &e)
+}
+
+func exitCode(err error) int {
+	kind := dfs.KindOf(err)
+	for _, m := range exitMeanings {
+		for _, k := range m.kinds {
+			if k == kind {
+				return m.code
+			}
+		}
+	}
+	return exitError
+}
+
+// complain prints one line to standard error.
+func (a *app) complain(err error) {
+	if errors.Is(err, context.Canceled) && !isDFS(err) {
+		err = errors.New("interrupted")
+	}
+	fmt.Fprintf(a.Err, "forebay: %s\n", escape(err.Error()))
+}
+
+func exitCodesTopic() *cobra.Command {
+	var text strings.Builder
+	text.WriteString("Exit codes of all commands. They are stable: scripts may rely on them.\n\n")
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, m := range exitMeanings {
+		fmt.Fprintf(table, "  %d\t%s\n", m.code, m.meaning)
+	}
+	_ = table.Flush() // a strings.Builder does not fail
+	text.WriteString("\nA command with several paths goes on after an error and exits with the code of the first one.")
+	return &cobra.Command{Use: "exit-codes", Short: "What exit codes mean", Long: text.String()}
+}

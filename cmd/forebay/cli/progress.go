@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"io"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// progress shows bytes moved on a terminal's standard error; elsewhere it shows nothing. Its methods may be called
+// concurrently.
+type progress struct{ bar *progressbar.ProgressBar }
+
+// newProgress begins a bar. Its total grows with expect.
+func (a *app) newProgress(what string) *progress {
+	if a.flags.quiet || a.asJSON() || !isTerminal(a.Err) {
+		return &progress{}
+	}
+	return &progress{bar: progressbar.NewOptions64(0,
+		progressbar.OptionSetDescription(what), progressbar.OptionSetWriter(a.Err), progressbar.OptionShowBytes(true),
+		progressbar.OptionUseIECUnits(true), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
+		progressbar.OptionFullWidth(), progressbar.OptionSetPredictTime(true))}
+}
+
+// expect says that bytes more are to be moved.
+func (p *progress) expect(bytes int64) {
+	if p.bar != nil && bytes > 0 {
+		p.bar.AddMax64(bytes)
+	}
+}
+
+func (p *progress) moved(bytes int) {
+	if p.bar != nil {
+		_ = p.bar.Add(bytes) // a bar that cannot be drawn is no reason to fail
+	}
+}
+
+func (p *progress) end() {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+}
+
+// writer counts what passes to w.
+func (p *progress) writer(w io.Writer) io.Writer {
+	if p.bar == nil {
+		return w
+	}
+	return countingWriter{w, p}
+}
+
+type countingWriter struct {
+	w io.Writer
+	p *progress
+}
+
+func (c countingWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.p.moved(n)
+	return n, err
+}
+
+// reader counts what is read from r.
+func (p *progress) reader(r io.Reader) io.Reader {
+	if p.bar == nil {
+		return r
+	}
+	return countingReader{r, p}
+}
+
+type countingReader struct {
+	r io.Reader
+	p *progress
+}
+
+func (c countingReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.p.moved(n)
+	return n, err
+}

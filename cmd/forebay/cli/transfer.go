@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"context"
+	"sync"
+
+	"github.com/forebay/forebay/system/host"
+)
+
+// transfer runs many copies at a time and goes on after errors.
+type transfer struct {
+	a        *app
+	ctx      context.Context
+	group    *host.Group
+	progress *progress
+
+	mu     sync.Mutex
+	failed failures
+}
+
+// newTransfer begins a transfer of at most parallel copies at a time.
+func (a *app) newTransfer(ctx context.Context, what string, parallel int) *transfer {
+	return &transfer{a: a, ctx: ctx, group: host.NewGroup(a.h, max(parallel, 1)), progress: a.newProgress(what)}
+}
+
+// start runs one copy, when there is a place for it.
+func (t *transfer) start(copyOne func() error) error {
+	return t.group.Go(t.ctx, "transfer", func() error {
+		t.fail(copyOne())
+		return nil
+	})
+}
+
+// fail notes an error and prints it.
+func (t *transfer) fail(err error) {
+	if err == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed.add(t.a, err)
+}
+
+// wait ends the transfer and returns its first error.
+func (t *transfer) wait() error {
+	err := t.group.Wait(context.WithoutCancel(t.ctx)) // copies end with their own contexts
+	t.progress.end()
+	if err != nil {
+		return err
+	}
+	return t.failed.result()
+}
