@@ -1,0 +1,106 @@
+// Package lab is forebay-lab's command tree. Each command runs one experiment of package bench on real processes and
+// exits with 0 only when every check of it held.
+package lab
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/forebay/forebay/bench/crash"
+	"github.com/forebay/forebay/bench/demo"
+)
+
+// Command makes the tree.
+func Command() *cobra.Command {
+	root := &cobra.Command{
+		Use: "forebay-lab", Short: "demonstrate, break and measure Forebay on real processes",
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.AddCommand(demoCommand(), crashCommand())
+	return root
+}
+
+// binaryFlag names the forebay binary under test; by default the one beside forebay-lab.
+func binaryFlag(cmd *cobra.Command, to *string) {
+	beside := "forebay"
+	if self, err := os.Executable(); err == nil {
+		beside = filepath.Join(filepath.Dir(self), "forebay")
+	}
+	cmd.Flags().StringVar(to, "forebay", beside, "the forebay binary to run")
+}
+
+// writeJSON prints a report for scripts.
+func writeJSON(w io.Writer, report any) error {
+	b, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w, string(b))
+	return err
+}
+
+func demoCommand() *cobra.Command {
+	cfg := demo.Config{}
+	asJSON := false
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "show a cluster of 3 masters and 3 workers over real files, with its leader killed on the way",
+		Example: `  forebay-lab demo
+  forebay-lab demo --source /usr/share --files 5000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Out = cmd.OutOrStdout()
+			if asJSON {
+				cfg.Out = cmd.ErrOrStderr()
+			}
+			report, err := demo.Run(cmd.Context(), cfg)
+			if err == nil && asJSON {
+				err = writeJSON(cmd.OutOrStdout(), report)
+			}
+			return err
+		},
+	}
+	binaryFlag(cmd, &cfg.Binary)
+	cmd.Flags().StringVar(&cfg.Source, "source", "", "directory of real files (default: the Go toolchain's own tree)")
+	cmd.Flags().IntVar(&cfg.MaxFiles, "files", 12_000, "read at most this many files")
+	cmd.Flags().Int64Var(&cfg.MaxBytes, "bytes", 400<<20, "read at most this many bytes")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON on standard output")
+	return cmd
+}
+
+func crashCommand() *cobra.Command {
+	cfg := crash.Config{}
+	cmd := &cobra.Command{
+		Use:     "crash",
+		Short:   "kill random masters and workers under load and check that nothing acknowledged is lost",
+		Example: `  forebay-lab crash --kills 200 --seed 7`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cfg.Seed == 0 {
+				cfg.Seed = uint64(time.Now().UnixNano())
+			}
+			cfg.Out = cmd.OutOrStdout()
+			fmt.Fprintf(cfg.Out, "crash: seed %d\n", cfg.Seed)
+			report, err := crash.Run(cmd.Context(), cfg)
+			if report != nil {
+				if e := writeJSON(cfg.Out, report); err == nil {
+					err = e
+				}
+			}
+			if err == nil {
+				fmt.Fprintf(cfg.Out, "crash: %d kills, %d acknowledged files, 0 lost, 0 wrong\n", report.Kills, report.Acknowledged)
+			}
+			return err
+		},
+	}
+	binaryFlag(cmd, &cfg.Binary)
+	cmd.Flags().IntVar(&cfg.Kills, "kills", 200, "how many processes to kill, one at a time")
+	cmd.Flags().Uint64Var(&cfg.Seed, "seed", 0, "of everything random (default: the time)")
+	return cmd
+}
