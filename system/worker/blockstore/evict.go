@@ -1,0 +1,224 @@
+package blockstore
+
+import (
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// evictInterval is how often the evictor looks without being asked.
+const evictInterval = time.Second
+
+// evictLoop keeps every tier under its high watermark, and gives waiting writers room.
+func (s *Store) evictLoop() {
+	for s.ctx.Err() == nil {
+		ctx, cancel := s.h.WithTimeout(s.ctx, evictInterval)
+		_, _ = s.kick.Recv(ctx)
+		cancel()
+		for i := range s.tiers {
+			s.evictTier(i)
+		}
+	}
+}
+
+// evictTier evicts from the high watermark down to the low one, and as far as writers wait for room.
+func (s *Store) evictTier(tierIndex int) {
+	t := s.tiers[tierIndex]
+	if t.Failed() != nil {
+		return
+	}
+	begun := t.OverHigh()
+	for s.ctx.Err() == nil {
+		s.mu.Lock()
+		wanted := t.Used()+s.demand[tierIndex] > t.Capacity()
+		s.mu.Unlock()
+		if !wanted && !(begun && t.OverLow()) {
+			return
+		}
+		if !s.evictOne(tierIndex) {
+			return // everything is pinned, unpersisted or in use: writers wait, then hear ResourceExhausted
+		}
+	}
+}
+
+// evictOne moves or drops the policy's next victim.
+func (s *Store) evictOne(tierIndex int) bool {
+	s.mu.Lock()
+	key, ok := s.policies[tierIndex].Evict(s.evictable)
+	if !ok {
+		s.mu.Unlock()
+		return false
+	}
+	f, _ := s.files.Get(&file{id: key.File})
+	b := f.blocks[key.Index]
+	if below := s.demoteTo(tierIndex, b.used); below >= 0 {
+		f.setBusy(b.index, &busy{done: s.h.NewEvent()})
+		s.mu.Unlock()
+		if s.move(held{f, b}, below) {
+			s.Counters.DemotedBlocks.Add(1)
+			return true
+		}
+		s.mu.Lock()
+	}
+	if f.blocks[key.Index] != b || b.pins > 0 || f.busy[key.Index] != nil {
+		s.mu.Unlock()
+		return true // it went by itself, or is used again: look for another
+	}
+	s.Counters.EvictedBlocks.Add(1)
+	s.Counters.EvictedBytes.Add(b.used)
+	s.drop(f, b)
+	s.mu.Unlock()
+	s.cleanUp(f, b)
+	return true
+}
+
+// evictable is INV-4. The caller holds mu.
+func (s *Store) evictable(key dfs.BlockID) bool {
+	f, ok := s.files.Get(&file{id: key.File})
+	if !ok || f.pinned || !f.persisted || f.busy[key.Index] != nil {
+		return false
+	}
+	b := f.blocks[key.Index]
+	return b != nil && b.pins == 0
+}
+
+// demoteMeter spends DemoteBytesPerSecond: a second's worth may be saved up.
+type demoteMeter struct {
+	at    time.Time
+	spent int64
+}
+
+// demoteTo is the next tier that has room for bytes without evicting for it, or -1. The caller holds mu.
+func (s *Store) demoteTo(tierIndex int, bytes int64) int {
+	now := s.h.Now()
+	if elapsed := now.Sub(s.demoted.at); elapsed < 0 || elapsed > time.Second {
+		s.demoted = demoteMeter{at: now}
+	}
+	if s.demoted.spent+bytes > s.config.DemoteBytesPerSecond {
+		return -1
+	}
+	for i := tierIndex + 1; i < len(s.tiers); i++ {
+		if s.tiers[i].BelowHigh(bytes) {
+			s.demoted.spent += bytes
+			return i
+		}
+	}
+	return -1
+}
+
+// Promote moves the block at offset to the fastest tier, if nobody uses it now and there is room or room can be made in
+// time. It is an attempt: false says that the block stays where it is. Data that only workers have is never moved, so that
+// a crash in the middle cannot leave two half copies of it.
+func (s *Store) Promote(ref *Ref, offset int64) bool {
+	index, _ := ref.geometry().locate(offset)
+	s.mu.Lock()
+	f, ok := s.files.Get(&file{id: ref.File})
+	if !ok || f.geometry.blockSize != ref.BlockSize {
+		s.mu.Unlock()
+		return false
+	}
+	b := f.blocks[index]
+	if b == nil || b.tier == 0 || b.pins > 0 || !f.persisted || f.busy[index] != nil || s.tiers[0].Failed() != nil {
+		s.mu.Unlock()
+		return false
+	}
+	bytes := b.used
+	f.setBusy(index, &busy{done: s.h.NewEvent()})
+	s.policies[b.tier].Remove(b.id(f))
+	s.mu.Unlock()
+	if !s.tiers[0].BelowHigh(bytes) {
+		s.waitRoom(s.ctx, 0, bytes, s.config.FillWait)
+	}
+	if !s.move(held{f, b}, 0) {
+		return false
+	}
+	s.Counters.PromotedBlocks.Add(1)
+	return true
+}
+
+// move copies a block to another tier, page by page with its checksums, and frees the old place. The caller owns the
+// index's busy entry, which move ends, and the block has no place in its policy, which move gives it back. False: the
+// block is where it was, or is gone with its tier.
+func (s *Store) move(x held, target int) bool {
+	f, b := x.file, x.block
+	from := b.tier
+	moved := false
+	if s.tiers[target].Reserve(b.used) {
+		s.mu.Lock()
+		s.backingOf(f, target).blocks++
+		s.mu.Unlock()
+		moved = s.copyBlock(x, target) == nil
+		if !moved {
+			s.vacate(f, b.index, target, b.used)
+		}
+	}
+	s.mu.Lock()
+	dead := b.dead // its tier failed meanwhile
+	if moved && !dead {
+		b.tier = target
+	}
+	if !dead {
+		s.policies[b.tier].Add(b.id(f), b.used)
+		s.policies[b.tier].Touch(b.id(f))
+	}
+	s.mu.Unlock()
+	if dead && moved {
+		s.vacate(f, b.index, target, b.used)
+	}
+	if dead || moved {
+		s.vacate(f, b.index, from, b.used)
+	}
+	s.endBusy(f, b.index)
+	return moved && !dead
+}
+
+// copyBlock copies a block's pages; a bad one ends it.
+func (s *Store) copyBlock(x held, target int) error {
+	f, b := x.file, x.block
+	s.mu.Lock()
+	pages, g := b.pageList(), f.geometry
+	s.mu.Unlock()
+	to, err := s.use(s.ctx, f, target)
+	if err != nil {
+		return err
+	}
+	defer s.done(to)
+	room := scratch.Get().(*[]byte)
+	defer scratch.Put(room)
+	destination := held{f, &block{index: b.index, tier: target}}
+	for _, page := range pages {
+		start, end := g.span(b.index, page)
+		data := (*room)[:end-start]
+		first := page * chunksPerPage
+		sums := b.sums[first:min(first+chunksPerPage, len(b.sums))] // busy: nobody changes them
+		if _, err := s.readVerified(s.ctx, x, g, page, sums, start, data); err != nil {
+			return err
+		}
+		var fixed pageSums
+		copy(fixed[:], sums)
+		if err := s.writePage(s.ctx, destination, g, page, data, &fixed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncPair makes a pair's data, records and names durable, in this order.
+func (s *Store) syncPair(b *backing) error {
+	name := s.nameOf(b.tier, b.file.id)
+	if err := b.data.Sync(); err != nil {
+		return s.diskError(b.tier, err, "sync", name+dataSuffix)
+	}
+	if err := b.meta.Sync(); err != nil {
+		return s.diskError(b.tier, err, "sync", name+metaSuffix)
+	}
+	fs := s.tiers[b.tier].FS()
+	return s.diskErrorOrNil(b.tier, syncDir(fs, fs.PathDir(name)), "sync directory", name)
+}
+
+func (s *Store) diskErrorOrNil(tierIndex int, err error, op, path string) error {
+	if err == nil {
+		return nil
+	}
+	return s.diskError(tierIndex, err, op, path)
+}

@@ -1,0 +1,202 @@
+package blockstore
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+)
+
+// readBytes is how much of a meta file is read at a time.
+const readBytes = 3640 * recordBytes // whole records, about 256 KiB
+
+// recover takes in what lies on a tier: pages whose records are whole. Their bytes are checked when they are read, and
+// by the scrub. Pairs without a header or a record are removed.
+func (s *Store) recover(ctx context.Context, tierIndex int) error {
+	t := s.tiers[tierIndex]
+	subs, err := t.FS().List(t.Dir())
+	if err != nil {
+		return s.diskError(tierIndex, err, "recover", t.Dir())
+	}
+	slices.Sort(subs)
+	for _, sub := range subs {
+		if len(sub) != 2 {
+			continue // not ours
+		}
+		dir := t.FS().PathJoin(t.Dir(), sub)
+		names, err := t.FS().List(dir)
+		if err != nil {
+			return s.diskError(tierIndex, err, "recover", dir)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := s.recoverName(tierIndex, dir, name, names); err != nil {
+				return s.diskError(tierIndex, err, "recover", t.FS().PathJoin(dir, name))
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) recoverName(tierIndex int, dir, name string, names []string) error {
+	fs := s.tiers[tierIndex].FS()
+	base, isMeta := strings.CutSuffix(name, metaSuffix)
+	if !isMeta {
+		base, isData := strings.CutSuffix(name, dataSuffix)
+		if _, found := slices.BinarySearch(names, base+metaSuffix); isData && !found {
+			return fs.Remove(fs.PathJoin(dir, name))
+		}
+		return nil
+	}
+	path := fs.PathJoin(dir, base)
+	kept, err := s.recoverPair(tierIndex, path)
+	if err != nil || kept {
+		return err
+	}
+	for _, suffix := range []string{metaSuffix, dataSuffix} {
+		if err := fs.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// recoverPair takes one pair in and tells whether anything of it is of use.
+func (s *Store) recoverPair(tierIndex int, path string) (kept bool, err error) {
+	meta, err := s.tiers[tierIndex].FS().Open(path + metaSuffix)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = meta.Close() }()
+	var slots [recordsStart]byte
+	n, err := meta.ReadAt(slots[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	h, ok := newestHeader(slots[:n])
+	if !ok || s.nameOf(tierIndex, h.id) != path {
+		return false, nil
+	}
+	pages, err := s.readRecords(meta, h)
+	if err != nil || len(pages) == 0 {
+		return false, err
+	}
+	return s.adopt(tierIndex, h, pages), nil
+}
+
+// found is a page that has a whole record.
+type found struct {
+	block uint32
+	page  int
+	bytes int64
+	sums  pageSums
+}
+
+func (s *Store) readRecords(meta diskFile, h header) (pages []found, err error) {
+	room := make([]byte, readBytes)
+	perBlock := h.geometry.pagesPerBlock()
+	total := int64(0)
+	if h.geometry.length > 0 {
+		block, page := h.geometry.locate(h.geometry.length - 1)
+		total = int64(block)*int64(perBlock) + int64(page) + 1
+	}
+	for first := int64(0); first < total; first += readBytes / recordBytes {
+		n, err := meta.ReadAt(room, recordsStart+first*recordBytes)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		for i := 0; (i+1)*recordBytes <= n && first+int64(i) < total; i++ {
+			number := first + int64(i)
+			p := found{block: uint32(number / int64(perBlock)), page: int(number % int64(perBlock))}
+			start, end := h.geometry.span(p.block, p.page)
+			p.bytes = end - start
+			var whole bool
+			if p.sums, whole = parseRecord(h.id, start, p.bytes, room[i*recordBytes:(i+1)*recordBytes]); whole {
+				pages = append(pages, p)
+			}
+		}
+		if n < readBytes {
+			break
+		}
+	}
+	return pages, nil
+}
+
+// adopt puts recovered pages into memory. A block that a faster tier has as well was being moved when the process ended:
+// the copy there is whole or fails its checksums, so the slower one is left out, and its pair's space is punched.
+func (s *Store) adopt(tierIndex int, h header, pages []found) (kept bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, ok := s.files.Get(&file{id: h.id})
+	if !ok {
+		f = &file{id: h.id, geometry: h.geometry, persisted: h.persisted, pinned: h.pinned, blocks: map[uint32]*block{},
+			backings: make([]*backing, len(s.config.Tiers)), lock: host.NewMutex(s.h)}
+		s.files.Set(f)
+	}
+	f.geometry.length = max(f.geometry.length, h.geometry.length)
+	f.persisted = f.persisted && h.persisted
+	for i := range pages {
+		p := &pages[i]
+		b := f.blocks[p.block]
+		if b != nil && b.tier != tierIndex {
+			continue
+		}
+		if b == nil {
+			b = s.newBlock(f, p.block, tierIndex)
+			f.blocks[p.block] = b
+			s.Counters.RecoveredBlocks.Add(1)
+		}
+		b.set(p.page, &p.sums, p.bytes)
+		b.used += cost(p.bytes)
+		s.tiers[tierIndex].ForceReserve(cost(p.bytes))
+		s.policies[tierIndex].Add(b.id(f), cost(p.bytes))
+		kept = true
+	}
+	return kept
+}
+
+// scrubLoop checks everything that is held, over and over, at the configured pace.
+func (s *Store) scrubLoop() {
+	pace := host.NewTicker(s.h, time.Duration(float64(time.Second)*dfs.PageSizeBytes/float64(s.config.ScrubBytesPerSecond)))
+	var last dfs.FileVersion
+	for s.ctx.Err() == nil {
+		f, indexes := s.nextFile(last)
+		if f == nil {
+			last = dfs.FileVersion{}
+			if s.h.Sleep(s.ctx, time.Minute) != nil {
+				return
+			}
+			continue
+		}
+		last = f.id
+		for _, index := range indexes {
+			var r CheckResult
+			if s.checkBlock(s.ctx, f, index, pace, &r) != nil {
+				break
+			}
+			s.Counters.ScrubbedPages.Add(r.Pages)
+		}
+	}
+}
+
+// nextFile is the first file behind id.
+func (s *Store) nextFile(id dfs.FileVersion) (next *file, indexes []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files.Ascend(&file{id: id}, func(f *file) bool {
+		if f.id != id {
+			next, indexes = f, f.indexes()
+		}
+		return next == nil
+	})
+	return next, indexes
+}

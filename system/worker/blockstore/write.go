@@ -1,0 +1,306 @@
+package blockstore
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// takeoverWait is how long a write waits for an earlier one of the same block, whose client is gone but whose stream was
+// not yet seen to end.
+const takeoverWait = 5 * time.Second
+
+// Writer receives a client's write of one file version, in ascending order, with gaps where other workers keep the data.
+// One task uses it. Nothing is visible before Commit (INV-2).
+type Writer struct {
+	s      *Store
+	ref    Ref
+	file   *file
+	next   int64   // the offset behind what was taken
+	buffer *[]byte // of the page that is being filled
+	filled int
+	blocks []*block // staged, in order; each index is busy until Commit or Abort
+	ended  bool
+}
+
+// NewWriter begins a write. ref's Length is ignored. Call Abort when done, even after Commit.
+func (s *Store) NewWriter(ref Ref) (*Writer, error) {
+	ref.Length, ref.Persisted = 0, false
+	if err := ref.Check("write"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.hold(&ref, true)
+	if f == nil {
+		return nil, dfs.Errorf(dfs.InvalidArgument, "write", ref.describe(), "block size %d, but this version is held with another: "+
+			"use the one that the master gave", ref.BlockSize)
+	}
+	return &Writer{s: s, ref: ref, file: f}, nil
+}
+
+// endless is the geometry of a file whose length is not known yet.
+func (w *Writer) endless() geometry { return geometry{w.ref.BlockSize, math.MaxInt64} }
+
+// Append takes data at offset, at or behind the end of what was taken before. Of a page that is not covered from its
+// start nothing is kept. An error ends the write: Abort it.
+func (w *Writer) Append(ctx context.Context, offset int64, data []byte) error {
+	if offset < w.next {
+		return dfs.Errorf(dfs.InvalidArgument, "write", w.ref.describe(), "offset %d after %d bytes: chunks must ascend", offset, w.next)
+	}
+	if offset > w.next {
+		w.filled = 0 // a gap: the page that was begun stays incomplete
+	}
+	w.next = offset + int64(len(data))
+	for len(data) > 0 {
+		g := w.endless()
+		index, page := g.locate(offset)
+		start, end := g.span(index, page)
+		n := int(min(end-offset, int64(len(data))))
+		piece := data[:n]
+		data, offset = data[n:], offset+int64(n)
+		switch {
+		case w.filled == 0 && offset-int64(n) != start: // not from its start
+		case w.filled == 0 && offset == end:
+			if err := w.flush(ctx, index, page, piece); err != nil {
+				return err
+			}
+		default:
+			if w.buffer == nil {
+				w.buffer = scratch.Get().(*[]byte)
+			}
+			w.filled += copy((*w.buffer)[w.filled:], piece)
+			if offset < end {
+				continue
+			}
+			if err := w.flush(ctx, index, page, (*w.buffer)[:w.filled]); err != nil {
+				return err
+			}
+			w.filled = 0
+		}
+	}
+	return nil
+}
+
+// flush writes one page's bytes to its block's backing file, without a record.
+func (w *Writer) flush(ctx context.Context, index uint32, page int, data []byte) error {
+	s, bytes := w.s, cost(int64(len(data)))
+	b, err := w.stage(ctx, index, bytes)
+	if err != nil {
+		return err
+	}
+	sums := sum(data)
+	bk, err := s.use(ctx, w.file, b.tier)
+	if err != nil {
+		return err
+	}
+	defer s.done(bk)
+	start, _ := w.endless().span(index, page)
+	if _, err := bk.data.WriteAt(data, start); err != nil {
+		return s.diskError(b.tier, err, "write page", s.nameOf(b.tier, w.file.id)+dataSuffix)
+	}
+	b.set(page, &sums, int64(len(data)))
+	return nil
+}
+
+// stage reserves bytes for the block index, beginning it at its first page.
+func (w *Writer) stage(ctx context.Context, index uint32, bytes int64) (*block, error) {
+	var b *block
+	if n := len(w.blocks); n > 0 && w.blocks[n-1].index == index {
+		b = w.blocks[n-1]
+	} else if err := w.claim(ctx, index); err != nil {
+		return nil, err
+	}
+	deadline := w.s.h.Now().Add(w.s.config.WriteWait)
+	for {
+		w.s.mu.Lock()
+		tierIndex, ok := w.s.reserve(b, bytes)
+		if ok {
+			if b == nil {
+				b = w.s.newBlock(w.file, index, tierIndex)
+				w.blocks = append(w.blocks, b)
+			}
+			b.used += bytes
+		}
+		w.s.mu.Unlock()
+		if ok {
+			return b, nil
+		}
+		left := deadline.Sub(w.s.h.Now())
+		if left <= 0 || !w.s.waitRoom(ctx, tierIndex, bytes, left) {
+			if b == nil {
+				w.s.endBusy(w.file, index)
+			}
+			return nil, w.noRoom(ctx, tierIndex)
+		}
+	}
+}
+
+func (w *Writer) noRoom(ctx context.Context, tierIndex int) error {
+	if err := ctx.Err(); err != nil {
+		return dfs.Wrap(err, "write", w.ref.describe())
+	}
+	if err := w.s.tiers[tierIndex].Failed(); err != nil {
+		return dfs.Errorf(dfs.Unavailable, "write", w.ref.describe(), "no tier of this worker works: %v", err)
+	}
+	return dfs.Errorf(dfs.ResourceExhausted, "write", w.ref.describe(), "tier %s is full of data that is pinned, in use or not yet "+
+		"persisted: wait for persists, unpin or free some, or add workers", w.s.tiers[tierIndex].Name())
+}
+
+// claim makes the index busy for this write. What is held of it from an earlier attempt is dropped: a version's content
+// is what its last writer sent.
+func (w *Writer) claim(ctx context.Context, index uint32) error {
+	s := w.s
+	waitCtx, cancel := s.h.WithTimeout(ctx, takeoverWait)
+	defer cancel()
+	for {
+		s.mu.Lock()
+		other := w.file.busy[index]
+		old := w.file.blocks[index]
+		switch {
+		case other != nil:
+			s.mu.Unlock()
+			if err := other.done.Wait(waitCtx); err != nil {
+				return dfs.Errorf(dfs.Unavailable, "write", w.ref.describe(), "block %d is being written by another stream: try again", index)
+			}
+		case old != nil:
+			idle := s.drop(w.file, old)
+			s.mu.Unlock()
+			if idle {
+				s.cleanUp(w.file, old)
+			}
+		default:
+			w.file.setBusy(index, &busy{done: s.h.NewEvent(), writing: true})
+			s.mu.Unlock()
+			return nil
+		}
+	}
+}
+
+// Commit makes the write visible. persisted says that the under store has it; if not, it is synced first (INV-3). It
+// answers the indexes of the blocks that are complete, as far as the length is known.
+func (w *Writer) Commit(ctx context.Context, persisted bool) ([]uint32, error) {
+	s := w.s
+	s.mu.Lock()
+	length := max(w.file.geometry.length, w.next)
+	w.file.geometry.length = length
+	w.file.persisted = persisted
+	s.mu.Unlock()
+	if w.filled > 0 && w.next == length {
+		index, page := w.endless().locate(w.next - 1)
+		if err := w.flush(ctx, index, page, (*w.buffer)[:w.filled]); err != nil {
+			return nil, err
+		}
+		w.filled = 0
+	}
+	var tiers []int
+	for _, b := range w.blocks {
+		if !slices.Contains(tiers, b.tier) {
+			tiers = append(tiers, b.tier)
+		}
+	}
+	for _, t := range tiers {
+		if err := w.record(ctx, t, geometry{w.ref.BlockSize, length}, persisted); err != nil {
+			return nil, err
+		}
+	}
+	return w.install()
+}
+
+// record writes the records of what lies on one tier, between the syncs that INV-3 asks for.
+func (w *Writer) record(ctx context.Context, tierIndex int, g geometry, persisted bool) error {
+	s := w.s
+	bk, err := s.use(ctx, w.file, tierIndex)
+	if err != nil {
+		return err
+	}
+	defer s.done(bk)
+	name := s.nameOf(tierIndex, w.file.id)
+	if !persisted {
+		if err := bk.data.Sync(); err != nil {
+			return s.diskError(tierIndex, err, "sync", name+dataSuffix)
+		}
+	}
+	for _, b := range w.blocks {
+		if b.tier != tierIndex {
+			continue
+		}
+		if _, err := bk.meta.WriteAt(recordsOf(w.file.id, g, b), g.recordOffset(b.index, 0)); err != nil {
+			return s.diskError(tierIndex, err, "write records", name+metaSuffix)
+		}
+	}
+	if err := s.writeHeader(ctx, bk); err != nil {
+		return s.diskError(tierIndex, err, "write header", name+metaSuffix)
+	}
+	if persisted {
+		return nil
+	}
+	return s.syncPair(bk)
+}
+
+// recordsOf is the block's part of a meta file.
+func recordsOf(id dfs.FileVersion, g geometry, b *block) []byte {
+	all := make([]byte, g.pagesIn(b.index)*recordBytes)
+	for _, page := range b.pageList() {
+		var sums pageSums
+		first := page * chunksPerPage
+		copy(sums[:], b.sums[first:min(first+chunksPerPage, len(b.sums))])
+		start, end := g.span(b.index, page)
+		r := record(id, start, end-start, &sums)
+		copy(all[page*recordBytes:], r[:])
+	}
+	return all
+}
+
+// install puts the staged blocks among the others.
+func (w *Writer) install() (complete []uint32, err error) {
+	s := w.s
+	s.mu.Lock()
+	for _, b := range w.blocks {
+		if failed := s.tiers[b.tier].Failed(); failed != nil {
+			s.mu.Unlock()
+			return nil, dfs.Errorf(dfs.Unavailable, "write", w.ref.describe(), "tier %s failed during the write: %v", s.tiers[b.tier].Name(), failed)
+		}
+	}
+	blocks := w.blocks
+	w.blocks = nil
+	for _, b := range blocks {
+		w.file.blocks[b.index] = b
+		s.policies[b.tier].Add(b.id(w.file), b.used)
+		if s.complete(w.file, b) {
+			s.note(w.file, b.index, true)
+			complete = append(complete, b.index)
+		}
+	}
+	s.mu.Unlock()
+	for _, b := range blocks {
+		s.endBusy(w.file, b.index)
+	}
+	return complete, nil
+}
+
+// Length is the end of what was taken.
+func (w *Writer) Length() int64 { return w.next }
+
+// Abort drops what was not committed, without trace, and ends the writer.
+func (w *Writer) Abort() {
+	if w.ended {
+		return
+	}
+	w.ended = true
+	for _, b := range w.blocks {
+		w.s.vacate(w.file, b.index, b.tier, b.used)
+		w.s.endBusy(w.file, b.index)
+	}
+	w.blocks = nil
+	if w.buffer != nil {
+		scratch.Put(w.buffer)
+		w.buffer = nil
+	}
+	w.s.mu.Lock()
+	w.s.release(w.file)
+	w.s.mu.Unlock()
+}

@@ -1,0 +1,172 @@
+// Package tier is one storage medium of a worker: a directory with a capacity. It owns the accounting of that capacity
+// and whether the disk still works, never what is stored; the block store reserves before it writes. A MEM tier is a
+// directory too, on tmpfs (/dev/shm) on a machine.
+package tier
+
+import (
+	"errors"
+	"math"
+	"sync"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/proto"
+)
+
+// Watermarks where a configuration names none: eviction begins at the high one and ends at the low one.
+const (
+	DefaultHigh = 0.95
+	DefaultLow  = 0.85
+)
+
+// Config describes one tier.
+type Config struct {
+	Name          string // MEM, SSD, HDD
+	Dir           string
+	CapacityBytes int64
+	High, Low     float64 // fractions of the capacity; 0: the defaults
+}
+
+// Tier is safe for concurrent use.
+//
+// INV-1: 0 <= used <= capacity.
+type Tier struct {
+	config    Config
+	fs        vfs.FS
+	high, low int64 // bytes
+
+	mu     sync.Mutex
+	used   int64
+	failed error
+}
+
+// Open makes the directory if it is missing and checks the configuration.
+func Open(h host.Host, c Config) (*Tier, error) {
+	const op = "open tier"
+	if c.High == 0 {
+		c.High = DefaultHigh
+	}
+	if c.Low == 0 {
+		c.Low = math.Min(DefaultLow, c.High)
+	}
+	switch {
+	case c.Name == "" || c.Dir == "":
+		return nil, dfs.Errorf(dfs.InvalidArgument, op, c.Name, "a tier needs a name and a directory")
+	case c.CapacityBytes < dfs.PageSizeBytes:
+		return nil, dfs.Errorf(dfs.InvalidArgument, op, c.Name, "a capacity of %d bytes: give at least a page, %d", c.CapacityBytes, dfs.PageSizeBytes)
+	case c.Low > c.High || c.High > 1 || c.Low < 0:
+		return nil, dfs.Errorf(dfs.InvalidArgument, op, c.Name, "watermarks low %v, high %v: want 0 <= low <= high <= 1", c.Low, c.High)
+	}
+	if err := h.FS().MkdirAll(c.Dir, 0o755); err != nil {
+		return nil, Convert(err, op, c.Dir)
+	}
+	if parent, err := h.FS().OpenDir(h.FS().PathDir(c.Dir)); err == nil { // so that the directory outlasts a power cut
+		_ = parent.Sync()
+		_ = parent.Close()
+	}
+	return &Tier{config: c, fs: h.FS(), high: int64(c.High * float64(c.CapacityBytes)), low: int64(c.Low * float64(c.CapacityBytes))}, nil
+}
+
+// Name is MEM, SSD or HDD.
+func (t *Tier) Name() string { return t.config.Name }
+
+// Dir is the tier's directory.
+func (t *Tier) Dir() string { return t.config.Dir }
+
+// Capacity is in bytes.
+func (t *Tier) Capacity() int64 { return t.config.CapacityBytes }
+
+// FS is the file system that the directory lies on.
+func (t *Tier) FS() vfs.FS { return t.fs }
+
+// Reserve takes bytes of the capacity, or nothing when they are not there or the disk has failed.
+func (t *Tier) Reserve(bytes int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed != nil || t.used+bytes > t.config.CapacityBytes {
+		return false
+	}
+	t.used += bytes
+	return true
+}
+
+// ForceReserve is Reserve for what already lies on the disk, found at a start: a capacity that was made smaller is
+// overdrawn until eviction has caught up. It is the one exception to INV-1.
+func (t *Tier) ForceReserve(bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.used += bytes
+}
+
+// Release gives bytes back.
+func (t *Tier) Release(bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.used -= bytes; t.used < 0 {
+		panic("tier " + t.config.Name + ": released more than was reserved (INV-1)")
+	}
+}
+
+// Used is the number of bytes reserved.
+func (t *Tier) Used() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.used
+}
+
+// OverHigh tells whether eviction should begin, BelowHigh whether bytes more would not make it begin.
+func (t *Tier) OverHigh() bool { return t.Used() > t.high }
+
+// BelowHigh tells whether bytes more leave the tier under its high watermark.
+func (t *Tier) BelowHigh(bytes int64) bool { return t.Failed() == nil && t.Used()+bytes <= t.high }
+
+// OverLow tells whether eviction that has begun should go on.
+func (t *Tier) OverLow() bool { return t.Used() > t.low }
+
+// Fail marks the disk as failed for good: nothing is reserved on it any more. The first cause is kept.
+func (t *Tier) Fail(cause error) (first bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed != nil {
+		return false
+	}
+	t.failed = cause
+	return true
+}
+
+// Failed is why the disk was given up, or nil.
+func (t *Tier) Failed() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.failed
+}
+
+// Info is the tier as workers report it.
+func (t *Tier) Info() *proto.TierInfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return &proto.TierInfo{Name: t.config.Name, CapacityBytes: t.config.CapacityBytes, UsedBytes: t.used, Failed: t.failed != nil}
+}
+
+// Convert makes a dfs.Error of what a disk answered. NoSpace and ReadOnly have their kinds; the rest says that the disk
+// is bad (Unavailable: other replicas and the under store may still serve). It returns nil for nil.
+func Convert(err error, op, path string) error {
+	var already *dfs.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &already):
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return &dfs.Error{Kind: dfs.NoSpace, Op: op, Path: path, Err: err,
+			Detail: "the disk is full before the tier's capacity is: lower the capacity or free space on the disk"}
+	case errors.Is(err, syscall.EROFS):
+		return &dfs.Error{Kind: dfs.ReadOnly, Op: op, Path: path, Err: err, Detail: "the disk is mounted read-only: see the kernel's log"}
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return &dfs.Error{Kind: dfs.ResourceExhausted, Op: op, Path: path, Err: err, Detail: "too many open files: raise the limit (ulimit -n)"}
+	}
+	return &dfs.Error{Kind: dfs.Unavailable, Op: op, Path: path, Err: err, Detail: err.Error() + ": check the disk"}
+}

@@ -1,0 +1,68 @@
+package tier_test
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/worker/tier"
+)
+
+// TestAccounting checks reservations against the capacity, the watermarks, and a failed disk.
+func TestAccounting(t *testing.T) {
+	const mib = 1 << 20
+	tr, err := tier.Open(host.NewReal(), tier.Config{Name: "MEM", Dir: t.TempDir() + "/new", CapacityBytes: 10 * mib, High: .8, Low: .5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := []struct {
+		reserve, release           int64
+		ok, overHigh, overLow, big bool
+	}{
+		{reserve: 5 * mib, ok: true, big: true},
+		{reserve: 1 * mib, ok: true, overLow: true},
+		{reserve: 3 * mib, ok: true, overLow: true, overHigh: true},
+		{reserve: 2 * mib, ok: false, overLow: true, overHigh: true},
+		{reserve: 1 * mib, ok: true, overLow: true, overHigh: true},
+		{release: 6 * mib, ok: true, big: true},
+	}
+	for i, s := range steps {
+		ok := true
+		if s.release > 0 {
+			tr.Release(s.release)
+		} else {
+			ok = tr.Reserve(s.reserve)
+		}
+		if ok != s.ok || tr.OverHigh() != s.overHigh || tr.OverLow() != s.overLow || tr.BelowHigh(3*mib) != s.big {
+			t.Errorf("step %d: ok %v, over high %v, over low %v, below %v", i, ok, tr.OverHigh(), tr.OverLow(), tr.BelowHigh(3*mib))
+		}
+	}
+	if !tr.Fail(errors.New("bad")) || tr.Fail(errors.New("worse")) || tr.Reserve(1) || !tr.Info().Failed || tr.Failed().Error() != "bad" {
+		t.Error("a failed tier still serves")
+	}
+}
+
+// TestConfig checks that wrong configurations are refused.
+func TestConfig(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []tier.Config{
+		{Dir: dir, CapacityBytes: 1 << 20}, {Name: "MEM", CapacityBytes: 1 << 20}, {Name: "MEM", Dir: dir, CapacityBytes: 5},
+		{Name: "MEM", Dir: dir, CapacityBytes: 1 << 20, High: .5, Low: .6}, {Name: "MEM", Dir: dir, CapacityBytes: 1 << 20, High: 1.5},
+	} {
+		if _, err := tier.Open(host.NewReal(), c); !dfs.IsKind(err, dfs.InvalidArgument) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// TestConvert checks the kinds of disk errors.
+func TestConvert(t *testing.T) {
+	for errno, kind := range map[error]dfs.Kind{syscall.ENOSPC: dfs.NoSpace, syscall.EROFS: dfs.ReadOnly,
+		syscall.EIO: dfs.Unavailable, syscall.EMFILE: dfs.ResourceExhausted} {
+		if err := tier.Convert(errno, "write", "x"); !dfs.IsKind(err, kind) {
+			t.Errorf("%v: %v", errno, err)
+		}
+	}
+}
