@@ -23,8 +23,8 @@ type StateMachine interface {
 	AppliedIndex() uint64
 	// FlushedIndex is the last index whose effects are on disk: the log may be trimmed up to it and no further.
 	FlushedIndex() uint64
-	// Checkpoint flushes, and writes a consistent copy of the state into the new directory dir (hard links where it can).
-	// It returns the index that the copy stands for. It may run beside Apply, never beside Restore. Nobody ever changes
+	// Checkpoint flushes, and writes and syncs a consistent copy of the state in the new directory dir (hard links where
+	// it can). It returns the index that the copy stands for. It may run beside Apply, never beside Restore. Nobody ever changes
 	// the files of a checkpoint in place, since several directories may share them.
 	Checkpoint(dir string) (uint64, error)
 	// Restore replaces the state by a checkpoint read from dir, which the state machine may consume.

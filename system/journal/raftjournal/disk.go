@@ -1,0 +1,191 @@
+package raftjournal
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// diskError gives an error of the log or of the file system its kind. It returns nil for nil.
+func diskError(err error, op, path string) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+		return &dfs.Error{Kind: dfs.NoSpace, Op: op, Path: path, Err: err,
+			Detail: "the journal's disk is full: free space on it, and writes go on by themselves; " + err.Error()}
+	case dfs.KindOf(err) != dfs.Unknown:
+		return err
+	}
+	return &dfs.Error{Kind: dfs.Unavailable, Op: op, Path: path, Detail: err.Error(), Err: err}
+}
+
+// corruptedError says what a person can do about a directory that cannot be read.
+func corruptedError(op, dir, format string, args ...any) error {
+	e := dfs.Errorf(dfs.Corrupted, op, dir, format, args...)
+	e.Detail += "; with other members in the quorum: remove this one from it, move its directory and its state away, and " +
+		"add it again; alone: restore both from a backup"
+	return e
+}
+
+// fileSystem adds a few steps to the host's disk.
+type fileSystem struct{ vfs.FS }
+
+func (f fileSystem) syncDir(dir string) error {
+	d, err := f.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (f fileSystem) exists(name string) bool {
+	_, err := f.Stat(name)
+	return err == nil
+}
+
+func (f fileSystem) readFile(name string) ([]byte, error) {
+	file, err := f.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(file)
+	return data, errors.Join(err, file.Close())
+}
+
+// writeFile writes a file and syncs it; its directory is the caller's to sync.
+func (f fileSystem) writeFile(name string, data []byte) error {
+	file, err := f.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
+}
+
+// walk calls each for every file below dir, in order of names, with its path relative to dir.
+func (f fileSystem) walk(dir, prefix string, each func(rel string, size int64) error) error {
+	names, err := f.List(f.PathJoin(dir, prefix))
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		rel := name
+		if prefix != "" {
+			rel = prefix + "/" + name
+		}
+		info, err := f.Stat(f.PathJoin(dir, rel))
+		if err != nil {
+			return err
+		}
+		if info.IsDir() {
+			err = f.walk(dir, rel, each)
+		} else {
+			err = each(rel, info.Size())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// linkTree makes the new directory to with the files of from, hard links where the file system has them.
+func (f fileSystem) linkTree(from, to string) error {
+	if err := f.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	return f.walk(from, "", func(rel string, _ int64) error {
+		name := f.PathJoin(to, rel)
+		if err := f.MkdirAll(f.PathDir(name), 0o755); err != nil {
+			return err
+		}
+		return vfs.LinkOrCopy(f.FS, f.PathJoin(from, rel), name)
+	})
+}
+
+// segmentFS is the host's disk as raft-wal wants it.
+type segmentFS struct{ fs fileSystem }
+
+var _ types.VFS = segmentFS{}
+
+// ListDir implements types.VFS.
+func (s segmentFS) ListDir(dir string) ([]string, error) {
+	names, err := s.fs.List(dir)
+	slices.Sort(names)
+	return names, err
+}
+
+// Create implements types.VFS. The file gets its space here, so that a full disk is met when a segment begins and not in
+// the middle of it.
+func (s segmentFS) Create(dir, name string, size uint64) (types.WritableFile, error) {
+	path := s.fs.PathJoin(dir, name)
+	if s.fs.exists(path) {
+		return nil, oserror.ErrExist
+	}
+	f, err := s.fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	if err := preallocate(f, int64(size)); err != nil {
+		return nil, errors.Join(err, f.Close(), s.fs.Remove(path))
+	}
+	return &segmentFile{File: f, fs: s.fs, dir: dir}, nil
+}
+
+// Delete implements types.VFS.
+func (s segmentFS) Delete(dir, name string) error {
+	if err := s.fs.Remove(s.fs.PathJoin(dir, name)); err != nil {
+		return err
+	}
+	return s.fs.syncDir(dir)
+}
+
+// OpenReader implements types.VFS.
+func (s segmentFS) OpenReader(dir, name string) (types.ReadableFile, error) {
+	return s.fs.Open(s.fs.PathJoin(dir, name))
+}
+
+// OpenWriter implements types.VFS.
+func (s segmentFS) OpenWriter(dir, name string) (types.WritableFile, error) {
+	path := s.fs.PathJoin(dir, name)
+	if _, err := s.fs.Stat(path); err != nil { // OpenReadWrite would make it
+		return nil, err
+	}
+	f, err := s.fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	return &segmentFile{File: f, fs: s.fs, dir: dir}, nil
+}
+
+// segmentFile syncs its directory with its first sync, as raft-wal expects of a file that may be new.
+type segmentFile struct {
+	vfs.File
+	fs  fileSystem
+	dir string
+
+	once   sync.Once
+	dirErr error
+}
+
+// Sync implements types.WritableFile. The file has its size from the start, so its data is all there is to sync.
+func (f *segmentFile) Sync() error {
+	if err := f.SyncData(); err != nil {
+		return err
+	}
+	f.once.Do(func() { f.dirErr = f.fs.syncDir(f.dir) })
+	return f.dirErr
+}

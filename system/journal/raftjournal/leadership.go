@@ -1,0 +1,52 @@
+package raftjournal
+
+import (
+	"context"
+
+	"github.com/hashicorp/raft"
+)
+
+// watchLeadership is the task that hears from Raft. Raft waits for it to take each change, so between a gain and the loss
+// that follows, the term that it reads is the term of this leadership, or the loss is on its way.
+func (j *Journal) watchLeadership() {
+	for gained := range j.notify {
+		term := uint64(0)
+		if gained {
+			term = j.raft.CurrentTerm()
+			if j.raft.State() != raft.Leader {
+				continue // it is lost already, and the loss of what nobody heard of is no news
+			}
+		}
+		j.setTerm(term)
+	}
+}
+
+func (j *Journal) setTerm(term uint64) {
+	j.mu.Lock()
+	old := j.changed
+	j.term = term
+	j.changed = j.host.NewEvent()
+	j.mu.Unlock()
+	old.Set()
+}
+
+// Leadership implements journal.Journal.
+func (j *Journal) Leadership(ctx context.Context) (uint64, error) {
+	for {
+		j.mu.Lock()
+		if j.told != j.term {
+			j.told = j.term
+			defer j.mu.Unlock()
+			return j.term, nil
+		}
+		err := j.stoppedError("watch leadership")
+		changed := j.changed
+		j.mu.Unlock()
+		if err != nil {
+			return 0, err
+		}
+		if err := changed.Wait(ctx); err != nil {
+			return 0, err
+		}
+	}
+}

@@ -1,0 +1,311 @@
+package raftjournal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/forebay/forebay/system/host"
+)
+
+// snapshotStore keeps snapshots as directories: a description, and below "state" the state machine's checkpoint. Only the
+// newest is kept, and those that are being sent. It implements raft.SnapshotStore.
+//
+// INV-1: a directory whose name has no temporary suffix is complete and synced.
+type snapshotStore struct {
+	host host.Host
+	fs   fileSystem
+	dir  string
+
+	mu        sync.Mutex
+	snapshots []*snapshot // newest first
+	made      int
+}
+
+// snapshot is one directory.
+type snapshot struct {
+	dir         string
+	description description
+
+	readers int  // guarded by the store's mu, like replaced
+	dropped bool // remove it with the last reader
+}
+
+// description is the file beside the state.
+type description struct {
+	Raft raft.SnapshotMeta
+	// StateIndex is what the state machine's checkpoint stands for: Raft's index, less Raft's own entries before it, plus
+	// what was applied while the checkpoint was being taken.
+	StateIndex uint64
+}
+
+const (
+	descriptionName = "snapshot.json"
+	stateDirName    = "state"
+	temporarySuffix = ".tmp"
+)
+
+func (s *snapshot) stateDir(fs fileSystem) string { return fs.PathJoin(s.dir, stateDirName) }
+
+// openSnapshots reads what is in dir, and removes what a crash left unfinished.
+func openSnapshots(h host.Host, fs fileSystem, dir string) (*snapshotStore, error) {
+	s := &snapshotStore{host: h, fs: fs, dir: dir}
+	if err := fs.MkdirAll(dir, 0o755); err != nil {
+		return nil, diskError(err, "open snapshots", dir)
+	}
+	if err := fs.syncDir(fs.PathDir(dir)); err != nil {
+		return nil, diskError(err, "open snapshots", dir)
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return nil, diskError(err, "open snapshots", dir)
+	}
+	slices.Sort(names) // by index
+	slices.Reverse(names)
+	for _, name := range names {
+		if err := s.load(name); err != nil {
+			return nil, err
+		}
+	}
+	s.dropOld()
+	return s, nil
+}
+
+func (s *snapshotStore) load(name string) error {
+	dir := s.fs.PathJoin(s.dir, name)
+	if strings.HasSuffix(name, temporarySuffix) {
+		return diskError(s.fs.RemoveAll(dir), "remove an unfinished snapshot", dir)
+	}
+	snap := &snapshot{dir: dir}
+	data, err := s.fs.readFile(s.fs.PathJoin(dir, descriptionName))
+	if err == nil {
+		err = json.Unmarshal(data, &snap.description)
+	}
+	if err != nil {
+		return corruptedError("open snapshot", dir, "%v", err)
+	}
+	s.snapshots = append(s.snapshots, snap)
+	return nil
+}
+
+// newest is the newest snapshot, or nil.
+func (s *snapshotStore) newest() *snapshot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.snapshots) == 0 {
+		return nil
+	}
+	return s.snapshots[0]
+}
+
+// dropOld forgets all but the newest, and removes those that nobody reads.
+func (s *snapshotStore) dropOld() {
+	s.mu.Lock()
+	var remove []string
+	for i, old := range s.snapshots {
+		if i == 0 {
+			continue
+		}
+		old.dropped = true
+		if old.readers == 0 {
+			remove = append(remove, old.dir)
+		}
+	}
+	if len(s.snapshots) > 1 {
+		s.snapshots = s.snapshots[:1]
+	}
+	s.mu.Unlock()
+	for _, dir := range remove {
+		s.remove(dir)
+	}
+}
+
+// remove gives a snapshot the name of an unfinished one first, so that a crash cannot leave half of it under its own
+// (INV-1). What cannot be removed now is removed by the next open.
+func (s *snapshotStore) remove(dir string) {
+	if s.fs.Rename(dir, dir+temporarySuffix) == nil {
+		_ = s.fs.RemoveAll(dir + temporarySuffix)
+	}
+}
+
+// List implements raft.SnapshotStore.
+func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
+	snap := s.newest()
+	if snap == nil {
+		return nil, nil
+	}
+	meta := snap.description.Raft
+	return []*raft.SnapshotMeta{&meta}, nil
+}
+
+// Open implements raft.SnapshotStore. What it returns streams the snapshot when it is read, and is what Restore on this
+// machine takes the directory from.
+func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, snap := range s.snapshots {
+		if snap.description.Raft.ID == id {
+			snap.readers++
+			meta := snap.description.Raft
+			return &meta, &snapshotReader{store: s, snapshot: snap}, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("snapshot %s is not here any more", id)
+}
+
+// release ends one reader's use.
+func (s *snapshotStore) release(snap *snapshot) {
+	s.mu.Lock()
+	snap.readers--
+	remove := snap.dropped && snap.readers == 0
+	s.mu.Unlock()
+	if remove {
+		s.remove(snap.dir)
+	}
+}
+
+// Create implements raft.SnapshotStore. The sink is filled by checkpoint when the snapshot is our own, by Write when it
+// comes from the leader.
+func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
+	configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+	s.mu.Lock()
+	s.made++
+	id := fmt.Sprintf("%020d-%020d-%020d-%06d", index, term, s.host.Now().UnixNano(), s.made)
+	s.mu.Unlock()
+	sink := &snapshotSink{store: s, final: s.fs.PathJoin(s.dir, id)}
+	sink.dir = sink.final + temporarySuffix
+	sink.description.Raft = raft.SnapshotMeta{Version: version, ID: id, Index: index, Term: term,
+		Configuration: configuration, ConfigurationIndex: configurationIndex}
+	if err := s.fs.MkdirAll(sink.dir, 0o755); err != nil {
+		return nil, diskError(err, "create snapshot", sink.dir)
+	}
+	return sink, nil
+}
+
+// snapshotSink is a snapshot that is being made.
+type snapshotSink struct {
+	store       *snapshotStore
+	dir, final  string
+	description description
+	receiver    *receiver // nil: our own checkpoint
+	done        bool
+}
+
+var _ raft.SnapshotSink = (*snapshotSink)(nil)
+
+// ID implements raft.SnapshotSink.
+func (s *snapshotSink) ID() string { return s.description.Raft.ID }
+
+func (s *snapshotSink) stateDir() string { return s.store.fs.PathJoin(s.dir, stateDirName) }
+
+// Write implements raft.SnapshotSink: the next piece of a stream from the leader.
+func (s *snapshotSink) Write(p []byte) (int, error) {
+	if s.receiver == nil {
+		s.receiver = newReceiver(s.store.host, s.store.fs, s.stateDir())
+	}
+	return s.receiver.Write(p)
+}
+
+// Close implements raft.SnapshotSink: the snapshot becomes the newest one.
+func (s *snapshotSink) Close() error {
+	if s.done {
+		return nil
+	}
+	s.done = true
+	err := s.finish()
+	if err != nil {
+		return errors.Join(diskError(err, "finish snapshot", s.dir), s.store.fs.RemoveAll(s.dir))
+	}
+	s.store.dropOld()
+	return nil
+}
+
+func (s *snapshotSink) finish() error {
+	fs := s.store.fs
+	if s.receiver != nil {
+		stateIndex, err := s.receiver.finish()
+		if err != nil {
+			return err
+		}
+		s.description.StateIndex = stateIndex
+	} else if err := fs.syncDir(s.stateDir()); err != nil {
+		return err
+	}
+	size, err := streamSize(fs, s.stateDir(), s.description.StateIndex)
+	if err != nil {
+		return err
+	}
+	s.description.Raft.Size = size
+	data, err := json.MarshalIndent(s.description, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := fs.writeFile(fs.PathJoin(s.dir, descriptionName), data); err != nil {
+		return err
+	}
+	if err := fs.syncDir(s.dir); err != nil {
+		return err
+	}
+	if err := fs.Rename(s.dir, s.final); err != nil {
+		return err
+	}
+	if err := fs.syncDir(s.store.dir); err != nil {
+		return err
+	}
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	s.store.snapshots = append([]*snapshot{{dir: s.final, description: s.description}}, s.store.snapshots...)
+	return nil
+}
+
+// Cancel implements raft.SnapshotSink.
+func (s *snapshotSink) Cancel() error {
+	if s.done {
+		return nil
+	}
+	s.done = true
+	if s.receiver != nil {
+		s.receiver.abort()
+	}
+	return s.store.fs.RemoveAll(s.dir)
+}
+
+// snapshotReader is a snapshot in use.
+type snapshotReader struct {
+	store    *snapshotStore
+	snapshot *snapshot
+	stream   *io.PipeReader
+	closed   bool
+}
+
+// Read implements io.Reader: the next piece of the stream, which starts with the first call.
+func (r *snapshotReader) Read(p []byte) (int, error) {
+	if r.stream == nil {
+		reader, writer := io.Pipe()
+		r.stream = reader
+		fs, snap := r.store.fs, r.snapshot
+		r.store.host.Go("send snapshot", func() {
+			writer.CloseWithError(writeStream(writer, fs, snap.stateDir(fs), snap.description.StateIndex))
+		})
+	}
+	return r.stream.Read(p)
+}
+
+// Close implements io.Closer.
+func (r *snapshotReader) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	if r.stream != nil {
+		_ = r.stream.Close() // ends the sending task; it cannot fail
+	}
+	r.store.release(r.snapshot)
+	return nil
+}

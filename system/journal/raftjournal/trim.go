@@ -1,0 +1,80 @@
+package raftjournal
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/forebay/forebay/system/host"
+)
+
+// trimLoop is the task that keeps the log bounded, on every member by itself, a lone one too.
+func (j *Journal) trimLoop() {
+	ticker := host.NewTicker(j.host, j.config.Timing.TrimInterval)
+	marked := int64(0) // log.appended at the last snapshot
+	for ticker.Wait(j.ctx) == nil {
+		entries, bytes := j.untrimmed(), j.log.appended.Load()-marked
+		if entries < j.config.SnapshotEntries && (bytes < j.config.SnapshotBytes || entries == 0) {
+			continue
+		}
+		mark := j.log.appended.Load()
+		if _, err := j.Snapshot(j.ctx); err != nil {
+			if j.ctx.Err() == nil {
+				j.logger.Error("no snapshot, so the log grows", "error", err)
+			}
+			continue
+		}
+		marked = mark
+	}
+}
+
+// untrimmed is how many entries lie above the newest snapshot.
+func (j *Journal) untrimmed() uint64 {
+	last, err := j.log.LastIndex()
+	if err != nil {
+		return 0
+	}
+	if snap := j.snapshots.newest(); snap != nil {
+		last -= min(last, snap.description.Raft.Index)
+	}
+	return last
+}
+
+// Snapshot implements journal.Journal. With nothing new it leaves the present snapshot as it is.
+func (j *Journal) Snapshot(ctx context.Context) (uint64, error) {
+	j.setTrailing()
+	err := j.await(ctx, "snapshot", func() raft.Future { return ignoreNothingNew{j.raft.Snapshot()} })
+	if err != nil {
+		return 0, err
+	}
+	if snap := j.snapshots.newest(); snap != nil {
+		return snap.description.Raft.Index, nil
+	}
+	return 0, nil
+}
+
+// ignoreNothingNew makes "nothing new to snapshot" a success.
+type ignoreNothingNew struct{ raft.SnapshotFuture }
+
+// Error implements raft.Future.
+func (f ignoreNothingNew) Error() error {
+	if err := f.SnapshotFuture.Error(); !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return err
+	}
+	return nil
+}
+
+// setTrailing bounds the entries that stay behind a snapshot by their bytes, too: Raft knows only a number.
+func (j *Journal) setTrailing() {
+	trailing := j.config.TrailingLogs
+	if entries := j.untrimmed(); entries > 0 {
+		average := uint64(j.log.appended.Load())/entries + 1 // too high after a snapshot, which keeps fewer
+		trailing = min(trailing, uint64(j.config.TrailingBytes)/average)
+	}
+	rc := j.raft.ReloadableConfig()
+	rc.TrailingLogs = trailing
+	if err := j.raft.ReloadConfig(rc); err != nil {
+		j.logger.Error("trailing logs", "error", err)
+	}
+}
