@@ -97,6 +97,7 @@ func (t *txn) newDirectory(r *Request, parent *inodestore.Inode, name string, mo
 	}
 	t.putInode(n)
 	t.putLocation(n)
+	t.e.view.absent.made(n.ID)
 	return n
 }
 

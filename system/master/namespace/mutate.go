@@ -264,6 +264,7 @@ func (t *txn) drop(n *inodestore.Inode) {
 	}
 	if n.IsDir() {
 		t.putRecord(inodestore.TableGarbage, key, []byte{})
+		t.e.view.absent.drop(n.ID)
 		return
 	}
 	if when := expiry(n); !when.IsZero() && n.Completed() {

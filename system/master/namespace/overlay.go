@@ -11,6 +11,7 @@ type overlay struct {
 	base    inodestore.Reader
 	dirs    map[dfs.InodeID]map[string]pendingInode
 	records map[recordKey]pendingRecord
+	absent  *absence
 }
 
 // pendingInode is a proposed value (nil: deleted), and the entry that proposed it last.
@@ -30,17 +31,24 @@ type recordKey struct {
 }
 
 func newOverlay(base inodestore.Reader) *overlay {
-	return &overlay{base: base, dirs: map[dfs.InodeID]map[string]pendingInode{}, records: map[recordKey]pendingRecord{}}
+	return &overlay{base: base, dirs: map[dfs.InodeID]map[string]pendingInode{}, records: map[recordKey]pendingRecord{},
+		absent: newAbsence()}
 }
 
 // Child is the entry as it will be.
 func (o *overlay) Child(parent dfs.InodeID, name string) (*inodestore.Inode, error) {
-	if names := o.dirs[parent]; names != nil {
-		if p, ok := names[name]; ok {
-			return p.inode, nil
-		}
+	names := o.dirs[parent]
+	if p, ok := names[name]; ok {
+		return p.inode, nil
 	}
-	return o.base.Child(parent, name)
+	if o.absent.absent(parent, name) {
+		return nil, nil
+	}
+	n, err := o.base.Child(parent, name)
+	if n == nil && err == nil {
+		err = o.absent.missed(o.base, parent, names)
+	}
+	return n, err
 }
 
 func (o *overlay) record(t inodestore.Table, key []byte) ([]byte, error) {
@@ -72,6 +80,7 @@ func (o *overlay) note(e *effect, sequence uint64) {
 	switch e.kind {
 	case effectPutInode:
 		o.put(e.inode.Parent, e.inode.Name, pendingInode{e.inode, sequence})
+		o.absent.put(e.inode.Parent, e.inode.Name)
 	case effectDeleteInode:
 		o.put(e.parent, e.name, pendingInode{nil, sequence})
 	case effectPutRecord:
