@@ -182,3 +182,19 @@ func (m *Master) Gauges() map[string]func() float64 {
 		"registrations_running": func() float64 { return float64(m.registering.Held()) },
 	}
 }
+
+// RegisteredWorkers is how many live workers have reported all of their blocks.
+func (m *Master) RegisteredWorkers() int {
+	n := 0
+	for _, w := range m.workers.List() {
+		if w.Live && w.Registered {
+			n++
+		}
+	}
+	return n
+}
+
+// RootMounted tells whether the configured under store of / is in place, or none is configured.
+func (m *Master) RootMounted() bool {
+	return m.cfg.RootURI == "" || len(m.machine.Mounts().All()) > 0
+}

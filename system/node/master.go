@@ -1,0 +1,163 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"os/user"
+	"strings"
+
+	"github.com/forebay/forebay/system/config"
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/journal"
+	"github.com/forebay/forebay/system/journal/raftjournal"
+	"github.com/forebay/forebay/system/master"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/metrics"
+	"github.com/forebay/forebay/system/ufs/drivers"
+)
+
+// Master is a running master.
+type Master struct {
+	h      host.Host
+	master *master.Master
+	server host.Server
+	door   *door
+}
+
+// RunMaster runs a master until ctx ends, then hands leadership over and stops.
+func RunMaster(ctx context.Context, h host.Host, cfg *config.Config, log *slog.Logger) error {
+	return run(ctx, log, "master", func() (stoppable, error) {
+		m, err := StartMaster(h, cfg, log, drivers.Drivers{})
+		if err != nil {
+			return nil, err
+		}
+		log.Info("master is up", "id", cfg.Master.ID, "address", m.Address(), "http", m.door.Addr())
+		return m, nil
+	})
+}
+
+// StartMaster starts a master. It listens before it opens its state, so that a port in use costs nothing.
+func StartMaster(h host.Host, cfg *config.Config, log *slog.Logger, d drivers.Drivers) (*Master, error) {
+	c := &cfg.Master
+	peers, err := parsePeers(c)
+	if err != nil {
+		return nil, err
+	}
+	server, err := h.Listen(c.Address)
+	if err != nil {
+		return nil, dfs.Errorf(dfs.Unavailable, "start master", c.Address, "%v", err)
+	}
+	m := &Master{h: h, server: server}
+	reg := metrics.New()
+	if m.master, err = openMaster(h, c, server.Addr(), peers, newOpener(h, d, reg), log); err != nil {
+		server.Stop(context.Background())
+		return nil, err
+	}
+	exportMaster(reg.Part("master"), m.master)
+	if m.door, err = openDoor(c.HTTP.Address, reg, nil, m.master.Ready); err == nil {
+		m.master.RegisterServices(server)
+		err = m.master.Start()
+	}
+	if err != nil {
+		ctx, cancel := h.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		_ = m.master.Stop(ctx) // the first error says why
+		server.Stop(ctx)
+		return nil, err
+	}
+	server.Serve()
+	return m, nil
+}
+
+// Address is where clients find this master.
+func (m *Master) Address() string { return m.server.Addr() }
+
+// Serving tells whether this master leads.
+func (m *Master) Serving() bool { return m.master.Serving() }
+
+// Stop ends the master in order: no new requests, leadership handed over, state closed.
+func (m *Master) Stop(ctx context.Context) error {
+	m.door.close()
+	stopServer(ctx, m.h, m.server)
+	return m.master.Stop(ctx)
+}
+
+func openMaster(h host.Host, c *config.Master, address string, peers []journal.Member, stores *opener, log *slog.Logger) (*master.Master, error) {
+	store, err := openInodeStore(h, c, log)
+	if err != nil {
+		return nil, err
+	}
+	name, group := processUser()
+	m, err := master.New(master.Config{
+		Host: h, ID: c.ID, Address: address, Store: store, OpenStore: stores.open, Superuser: name, Group: group,
+		Version: Version, Log: log, WorkerLostAfter: c.Worker.Lost.Timeout, SessionTimeout: c.Session.Timeout,
+		BlockSizeBytes: int64(c.Block.Size), RootURI: rootURI(c),
+		OpenJournal: func(sm journal.StateMachine) (journal.Journal, error) {
+			return raftjournal.Open(raftjournal.Config{Host: h, ID: c.ID, Dir: c.Journal.Dir, BindAddr: c.Journal.Address, Peers: peers, Logger: log}, sm)
+		},
+	})
+	if err != nil {
+		_ = store.Close() // the first error says why
+	}
+	return m, err
+}
+
+func openInodeStore(h host.Host, c *config.Master, log *slog.Logger) (inodestore.Store, error) {
+	if err := os.MkdirAll(c.Metadata.Dir, 0o700); err != nil {
+		return nil, dfs.Errorf(dfs.Unavailable, "open the inode store", c.Metadata.Dir, "%v: set master.metadata.dir to a folder that can be written", err)
+	}
+	if c.Metadata.Store == "heap" {
+		return inodestore.OpenHeap(h, c.Metadata.Dir)
+	}
+	return inodestore.OpenPebble(h, c.Metadata.Dir, inodestore.Options{
+		InodeCacheBytes: int64(c.Metadata.Cache.Size), BlockCacheBytes: int64(c.Metadata.Cache.Blocks), Logger: log,
+	})
+}
+
+// parsePeers reads "id=journal-address/client-address". A master without peers is a quorum of its own.
+func parsePeers(c *config.Master) ([]journal.Member, error) {
+	if len(c.Peers) == 0 {
+		return []journal.Member{{ID: c.ID, Address: c.Journal.Address, Voter: true}}, nil
+	}
+	var members []journal.Member
+	found := false
+	for _, peer := range c.Peers {
+		id, rest, ok := strings.Cut(peer, "=")
+		address, _, _ := strings.Cut(rest, "/")
+		if _, _, err := net.SplitHostPort(address); !ok || id == "" || err != nil {
+			return nil, dfs.Errorf(dfs.InvalidArgument, "read master.peers", peer, "want id=journal-host:port/client-host:port")
+		}
+		found = found || id == c.ID
+		members = append(members, journal.Member{ID: id, Address: address, Voter: true})
+	}
+	if !found {
+		return nil, dfs.Errorf(dfs.InvalidArgument, "read master.peers", c.ID, "master.id is not among the peers: name this master too")
+	}
+	return members, nil
+}
+
+// rootURI is the under store mounted at / of a new cluster.
+func rootURI(c *config.Master) string { return c.Root.URI }
+
+// processUser is who the process runs as: the superuser.
+func processUser() (name, group string) {
+	u, err := user.Current()
+	if err != nil {
+		return "root", "root"
+	}
+	group = u.Username
+	if g, err := user.LookupGroupId(u.Gid); err == nil {
+		group = g.Name
+	}
+	return u.Username, group
+}
+
+// exportMaster shows what an operator watches of a master.
+func exportMaster(reg *metrics.Registry, m *master.Master) {
+	for name, read := range m.Gauges() {
+		reg.GaugeFunc(name, "see docs/operate.md", read)
+	}
+}

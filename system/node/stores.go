@@ -1,0 +1,47 @@
+package node
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/metrics"
+	"github.com/forebay/forebay/system/ufs"
+	"github.com/forebay/forebay/system/ufs/drivers"
+)
+
+// opener opens under stores with the wrappers of production: attempts are counted, and what is worth it is retried.
+type opener struct {
+	h        host.Host
+	drivers  drivers.Drivers
+	counters *ufs.Counters
+}
+
+func newOpener(h host.Host, d drivers.Drivers, reg *metrics.Registry) *opener {
+	o := &opener{h: h, drivers: d, counters: &ufs.Counters{}}
+	exportStores(reg.Part("ufs"), o.counters)
+	return o
+}
+
+func (o *opener) open(ctx context.Context, uri string, options map[string]string) (ufs.Store, error) {
+	s, err := o.drivers.Open(ctx, o.h, uri, options)
+	if err != nil {
+		return nil, err
+	}
+	return ufs.Retry(o.h, ufs.Metrics(o.h, s, o.counters), ufs.RetryOptions{}), nil
+}
+
+// exportStores shows the under-store counters, two series an operation.
+func exportStores(reg *metrics.Registry, c *ufs.Counters) {
+	for i, op := range c.Snapshot() {
+		reg.CounterFunc(op.Op.String()+"_total", "under-store requests of this kind, each attempt counted",
+			func() float64 { return float64(c.Snapshot()[i].Calls) })
+		reg.CounterFunc(op.Op.String()+"_errors_total", "under-store requests of this kind that failed",
+			func() float64 {
+				total := int64(0)
+				for _, n := range c.Snapshot()[i].Errors {
+					total += n
+				}
+				return float64(total)
+			})
+	}
+}

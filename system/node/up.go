@@ -1,0 +1,268 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/forebay/forebay/system/config"
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/ufs/drivers"
+)
+
+// UpConfig says what cluster to run in this process.
+type UpConfig struct {
+	Dir      string // of all state; it is made if missing
+	Masters  int    // 1, 3 or 5; 0: as before, or 1
+	Workers  int    // 0: as before, or 1
+	Port     int    // of the first master; others follow; 0: as before, or DefaultPort
+	Capacity string // of each worker's cache; "": as before, or 4GiB
+	Out      io.Writer
+	Log      *slog.Logger
+}
+
+// Ports of an embedded cluster, counted from the first master's.
+const (
+	DefaultPort     = 19998
+	portsPerMaster  = 2 // clients, journal
+	workerPort      = 20
+	httpMasterPort  = 40
+	httpWorkerPort  = 60
+	maxUpWorkers    = 20
+	upReadyTimeout  = 60 * time.Second
+	upReadyInterval = 20 * time.Millisecond
+)
+
+// layout is what a second start needs to find its data: it lies in Dir as cluster.json.
+type layout struct {
+	Masters  int    `json:"masters"`
+	Workers  int    `json:"workers"`
+	Port     int    `json:"port"`
+	Capacity string `json:"capacity"`
+}
+
+// Cluster is an embedded cluster that is running.
+type Cluster struct {
+	Dir     string
+	h       host.Host
+	layout  layout
+	masters []*Master
+	workers []*Worker
+}
+
+// Up runs an embedded cluster until ctx ends, and says on Out how to use it.
+func Up(ctx context.Context, h host.Host, cfg UpConfig) error {
+	c, err := StartCluster(h, cfg)
+	if err != nil {
+		return err
+	}
+	err = c.Ready(ctx)
+	if err == nil {
+		c.explain(cfg.Out)
+		<-ctx.Done()
+		fmt.Fprintln(cfg.Out, "stopping; start it again with the same --dir to find everything as it was")
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return errors.Join(err, c.Stop(stop))
+}
+
+// StartCluster starts masters and workers in this process.
+func StartCluster(h host.Host, cfg UpConfig) (*Cluster, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := settle(dir, cfg)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Dir: dir, h: h, layout: l}
+	if err := c.start(cfg.Log); err != nil {
+		ctx, cancel := h.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		return nil, errors.Join(err, c.Stop(ctx))
+	}
+	return c, nil
+}
+
+// settle decides the layout: what is asked for, else what the directory has, else the defaults.
+func settle(dir string, cfg UpConfig) (layout, error) {
+	if err := os.MkdirAll(filepath.Join(dir, "under"), 0o755); err != nil {
+		return layout{}, dfs.Errorf(dfs.Unavailable, "start cluster", dir, "%v: name a folder that can be written with --dir", err)
+	}
+	l := layout{Masters: 1, Workers: 1, Port: DefaultPort, Capacity: "4GiB"}
+	path := filepath.Join(dir, "cluster.json")
+	saved, err := os.ReadFile(path)
+	existed := err == nil
+	if existed {
+		if err := json.Unmarshal(saved, &l); err != nil {
+			return l, dfs.Errorf(dfs.Corrupted, "read the cluster's layout", path, "%v: restore it, or name an empty --dir", err)
+		}
+	}
+	if existed && cfg.Masters != 0 && cfg.Masters != l.Masters {
+		return l, dfs.Errorf(dfs.InvalidArgument, "start cluster", dir,
+			"it has %d masters and not %d: change the quorum with 'forebay admin journal quorum', or name an empty --dir", l.Masters, cfg.Masters)
+	}
+	override(&l.Masters, cfg.Masters)
+	override(&l.Workers, cfg.Workers)
+	override(&l.Port, cfg.Port)
+	override(&l.Capacity, cfg.Capacity)
+	if err := l.check(); err != nil {
+		return l, err
+	}
+	text, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return l, err
+	}
+	return l, os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+func override[T comparable](to *T, from T) {
+	var zero T
+	if from != zero {
+		*to = from
+	}
+}
+
+func (l layout) check() error {
+	if l.Masters != 1 && l.Masters != 3 && l.Masters != 5 {
+		return dfs.Errorf(dfs.InvalidArgument, "start cluster", "", "%d masters: want 1, 3 or 5", l.Masters)
+	}
+	if l.Workers < 1 || l.Workers > maxUpWorkers {
+		return dfs.Errorf(dfs.InvalidArgument, "start cluster", "", "%d workers: want 1 to %d in one process", l.Workers, maxUpWorkers)
+	}
+	if _, err := config.ParseSize(l.Capacity); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (l layout) address(offset int) string { return fmt.Sprintf("127.0.0.1:%d", l.Port+offset) }
+
+func (l layout) masterAddresses() []string {
+	var out []string
+	for i := range l.Masters {
+		out = append(out, l.address(portsPerMaster*i))
+	}
+	return out
+}
+
+func (c *Cluster) start(log *slog.Logger) error {
+	for i := range c.layout.Masters {
+		m, err := StartMaster(c.h, c.masterConfig(i), log.With("node", fmt.Sprintf("m%d", i+1)), drivers.Drivers{})
+		if err != nil {
+			return err
+		}
+		c.masters = append(c.masters, m)
+	}
+	for i := range c.layout.Workers {
+		cfg, err := c.workerConfig(i)
+		if err != nil {
+			return err
+		}
+		w, err := StartWorker(c.h, cfg, log.With("node", fmt.Sprintf("w%d", i+1)), drivers.Drivers{})
+		if err != nil {
+			return err
+		}
+		c.workers = append(c.workers, w)
+	}
+	return nil
+}
+
+func (c *Cluster) masterConfig(i int) *config.Config {
+	cfg := config.Default()
+	m := &cfg.Master
+	dir := filepath.Join(c.Dir, fmt.Sprintf("m%d", i+1))
+	m.ID = fmt.Sprintf("m%d", i+1)
+	m.Address, m.Journal.Address = c.layout.address(portsPerMaster*i), c.layout.address(portsPerMaster*i+1)
+	m.HTTP.Address = c.layout.address(httpMasterPort + i)
+	m.Journal.Dir, m.Metadata.Dir = filepath.Join(dir, "journal"), filepath.Join(dir, "metadata")
+	m.Root.URI = filepath.Join(c.Dir, "under")
+	for j := range c.layout.Masters {
+		m.Peers = append(m.Peers, fmt.Sprintf("m%d=%s/%s", j+1, c.layout.address(portsPerMaster*j+1), c.layout.address(portsPerMaster*j)))
+	}
+	return cfg
+}
+
+func (c *Cluster) workerConfig(i int) (*config.Config, error) {
+	cfg := config.Default()
+	w := &cfg.Worker
+	capacity, err := config.ParseSize(c.layout.Capacity)
+	if err != nil {
+		return nil, err
+	}
+	w.Dir = filepath.Join(c.Dir, fmt.Sprintf("w%d", i+1))
+	w.Address, w.HTTP.Address = c.layout.address(workerPort+i), c.layout.address(httpWorkerPort+i)
+	w.Masters = c.layout.masterAddresses()
+	w.Tiers = []config.Tier{{Name: "SSD", Dir: filepath.Join(w.Dir, "ssd"), Capacity: capacity}}
+	return cfg, nil
+}
+
+// Masters lists the addresses of the masters, for clients.
+func (c *Cluster) Masters() []string { return c.layout.masterAddresses() }
+
+// Ready waits until a master leads and every worker has registered with it.
+func (c *Cluster) Ready(ctx context.Context) error {
+	ctx, cancel := c.h.WithTimeout(ctx, upReadyTimeout)
+	defer cancel()
+	for !c.isReady() {
+		if err := c.h.Sleep(ctx, upReadyInterval); err != nil {
+			return fmt.Errorf("the cluster did not become ready: %w; see the log above", err)
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) isReady() bool {
+	for _, m := range c.masters {
+		if m.Serving() && m.master.RegisteredWorkers() >= len(c.workers) && m.master.RootMounted() {
+			return true
+		}
+	}
+	return false
+}
+
+// Stop ends workers first, so that masters hear of nothing lost, then masters.
+func (c *Cluster) Stop(ctx context.Context) error {
+	var errs []error
+	for _, w := range c.workers {
+		errs = append(errs, w.Stop(ctx))
+	}
+	for _, m := range c.masters {
+		errs = append(errs, m.Stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Cluster) explain(out io.Writer) {
+	masters := strings.Join(c.Masters(), ",")
+	fmt.Fprintf(out, "Forebay is up: %d master(s), %d worker(s), all on loopback.\n", c.layout.Masters, c.layout.Workers)
+	fmt.Fprintf(out, "  state          %s\n", c.Dir)
+	fmt.Fprintf(out, "  under store    %s, mounted at /\n", filepath.Join(c.Dir, "under"))
+	fmt.Fprintf(out, "  masters        %s\n", masters)
+	fmt.Fprintf(out, "  metrics        http://%s/metrics\n", c.layout.address(httpMasterPort))
+	fmt.Fprintln(out, "In another terminal:")
+	if masters != fmt.Sprintf("127.0.0.1:%d", DefaultPort) {
+		fmt.Fprintf(out, "  export FOREBAY_MASTERS=%s\n", masters)
+	}
+	fmt.Fprintln(out, "  forebay fs ls /")
+	fmt.Fprintln(out, "  forebay fs put README.md /readme")
+	fmt.Fprintln(out, "  forebay fs mount /go $(go env GOROOT) --read-only")
+	fmt.Fprintln(out, "  forebay admin report")
+	fmt.Fprintln(out, "Ctrl-C stops it; everything is kept.")
+}
