@@ -128,9 +128,14 @@ func TestMistakes(t *testing.T) {
 	if _, err := Load(Sources{File: "/does/not/exist"}); !dfs.IsKind(err, dfs.NotFound) {
 		t.Errorf("a missing file: got %v", err)
 	}
-	_, err := Load(Sources{File: write(t, ""), Environ: []string{"FOREBAY_CLIENT_TIMEOT=1s"}})
-	if err == nil || !strings.Contains(err.Error(), "FOREBAY_CLIENT_TIMEOUT") {
-		t.Errorf("a mistyped variable: got %v", err)
+	for name, want := range map[string]string{"FOREBAY_CLIENT_TIMEOT": "FOREBAY_CLIENT_TIMEOUT", "FOREBAY_MASTER": "FOREBAY_MASTERS"} {
+		_, err := Load(Sources{File: write(t, ""), Environ: []string{name + "=1s"}})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the mistyped variable %s: got %v", name, err)
+		}
+	}
+	if _, err := Load(Sources{File: write(t, ""), Environ: []string{"FOREBAY_BIN=/x", "FOREBAY_REQUIRE_S3=1"}}); err != nil {
+		t.Errorf("variables of scripts: %v", err)
 	}
 }
 

@@ -41,8 +41,9 @@ var aliases = map[string][]string{
 	"FOREBAY_USER":    {"client.user"},
 }
 
-// notKeys are variables of the same prefix that are no keys.
-var notKeys = map[string]bool{"FOREBAY_CONFIG": true}
+// mistypedDistance is how near a variable outside of the sections must be to one that exists to be taken for a mistake;
+// others with our prefix belong to tests and scripts.
+const mistypedDistance = 2
 
 // Load resolves the configuration: defaults, then the file, the environment, and flags, each over the one before. An
 // unknown key, a wrong type or an impossible value is InvalidArgument, naming the place, the key and the remedy.
@@ -139,13 +140,14 @@ func (l *loader) environment(environ map[string]string) error {
 	for _, key := range l.keys {
 		names[EnvironmentName(key)] = key
 	}
+	known := append(sortedKeys(names), sortedKeys(aliases)...)
 	for _, name := range sortedKeys(environ) {
 		keys := aliases[name]
 		if key, ok := names[name]; ok {
 			keys = []string{key}
 		}
-		if keys == nil && strings.HasPrefix(name, "FOREBAY_") && !notKeys[name] {
-			best := nearest(name, sortedKeys(names))
+		if best := nearest(name, known); keys == nil && name != "FOREBAY_CONFIG" &&
+			(inSection(name) || distance(name, best) <= mistypedDistance) {
 			return dfs.Errorf(dfs.InvalidArgument, "configure", "environment "+name, "there is no such variable; the nearest is %s", best)
 		}
 		for _, key := range keys {
@@ -155,6 +157,16 @@ func (l *loader) environment(environ map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// inSection tells whether a variable's name begins as those of keys do.
+func inSection(name string) bool {
+	for _, section := range []string{"FOREBAY_LOG_", "FOREBAY_MASTER_", "FOREBAY_WORKER_", "FOREBAY_CLIENT_"} {
+		if strings.HasPrefix(name, section) {
+			return true
+		}
+	}
+	return false
 }
 
 func variables(environ []string) map[string]string {

@@ -18,6 +18,7 @@ const (
 	DefaultBatchesInFlight = 4
 	DefaultQueueOperations = 16384
 	DefaultCallTimeout     = 30 * time.Second
+	DefaultProbeInterval   = time.Second
 )
 
 // CoalescerConfig bounds a Coalescer. Zero values mean the defaults.
@@ -26,6 +27,7 @@ type CoalescerConfig struct {
 	BatchesInFlight int           // batches sent and not yet answered
 	QueueOperations int           // operations waiting and in flight; further callers wait
 	CallTimeout     time.Duration // what the server is told when a caller has no deadline
+	ProbeInterval   time.Duration // of silence before the server is asked whether it lives; it has twice that to answer
 }
 
 func (c CoalescerConfig) withDefaults() CoalescerConfig {
@@ -40,6 +42,9 @@ func (c CoalescerConfig) withDefaults() CoalescerConfig {
 	}
 	if c.CallTimeout <= 0 {
 		c.CallTimeout = DefaultCallTimeout
+	}
+	if c.ProbeInterval <= 0 {
+		c.ProbeInterval = DefaultProbeInterval
 	}
 	return c
 }
@@ -63,8 +68,9 @@ type Caller struct {
 // INV-4: one task sends at a time, so that batches of one Caller leave in the order in which they were begun.
 //
 // When the stream breaks, all operations in flight fail as Unavailable, and the next batch opens a new stream. Whether
-// their effects took place is then unknown; the caller may repeat a read, and a mutation with its sequence. One slow
-// operation holds up the answers of its whole batch, so that known slow ones belong in a Metadata.Execute call.
+// their effects took place is then unknown; the caller may repeat a read, and a mutation with its sequence. A server that
+// is silent while it owes answers is probed, and a paused or cut-off one makes the stream break in about four probe
+// intervals, earlier than the connection's own keep-alive. One slow operation holds up the answers of its whole batch, so that known slow ones belong in a Metadata.Execute call.
 type Coalescer struct {
 	h      host.Host
 	master pb.MetadataClient
@@ -78,6 +84,7 @@ type Coalescer struct {
 	stream   *callStream            // nil when there is none
 	sending  bool                   // a sender task runs (INV-4)
 	lastID   uint64
+	answers  uint64 // received so far
 	closed   bool
 }
 

@@ -25,6 +25,7 @@ type echoMaster struct {
 	batches  atomic.Int64
 	largest  atomic.Int64
 	delay    func(*pb.OperationBatch) time.Duration
+	paused   atomic.Bool // nothing is answered any more, probes included
 }
 
 func (m *echoMaster) Stream(stream rpc.OperationStream) error {
@@ -32,6 +33,12 @@ func (m *echoMaster) Stream(stream rpc.OperationStream) error {
 }
 
 func (m *echoMaster) Execute(ctx context.Context, b *pb.OperationBatch) (*pb.ResultBatch, error) {
+	if m.paused.Load() {
+		<-ctx.Done()
+	}
+	if len(b.Operations) == 0 {
+		return &pb.ResultBatch{}, nil
+	}
 	return m.answer(ctx, b), nil
 }
 
@@ -235,6 +242,24 @@ func TestCoalescerClose(t *testing.T) {
 	wg.Wait()
 	if _, err := c.Do(testContext(t), caller("ann"), statOf("/a")); !dfs.IsKind(err, dfs.Canceled) {
 		t.Errorf("got %v after Close, want canceled", err)
+	}
+}
+
+// TestCoalescerPausedServer: a slow server is waited for; one that does not answer probes either breaks the stream.
+func TestCoalescerPausedServer(t *testing.T) {
+	h := host.NewReal()
+	m := &echoMaster{h: h, inFlight: 4, delay: func(*pb.OperationBatch) time.Duration { return time.Hour }}
+	stub, _ := start(t, m)
+	c := rpc.NewCoalescer(h, stub, rpc.CoalescerConfig{ProbeInterval: 20 * time.Millisecond})
+	defer c.Close()
+	slow, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := c.Do(slow, caller("ann"), statOf("/a")); !dfs.IsKind(err, dfs.DeadlineExceeded) {
+		t.Errorf("a slow server: got %v, want the caller's own deadline", err)
+	}
+	m.paused.Store(true)
+	if _, err := c.Do(testContext(t), caller("ann"), statOf("/a")); !dfs.IsKind(err, dfs.Unavailable) {
+		t.Errorf("a paused server: got %v, want unavailable", err)
 	}
 }
 

@@ -37,6 +37,7 @@ func (c *Coalescer) ensureStream() (*callStream, error) {
 		cancel()
 	}
 	c.h.Go("metadata-receive", func() { c.receive(stream) })
+	c.h.Go("metadata-watch", func() { c.watch(ctx, stream) })
 	return stream, nil
 }
 
@@ -59,6 +60,7 @@ func (c *Coalescer) answered(answer *pb.ResultBatch) error {
 	c.mu.Lock()
 	b := c.inFlight[answer.BatchId]
 	delete(c.inFlight, answer.BatchId)
+	c.answers++
 	c.startSenderLocked()
 	c.mu.Unlock()
 	if b == nil {
@@ -71,6 +73,30 @@ func (c *Coalescer) answered(answer *pb.ResultBatch) error {
 	}
 	c.finish(b, answer.Results, err)
 	return nil
+}
+
+// watch breaks the stream when the server owes answers, gives none, and does not answer a probe either. A server that is
+// merely slow answers the probe, which is a batch without operations beside the stream.
+func (c *Coalescer) watch(ctx context.Context, stream *callStream) {
+	before := uint64(0)
+	for c.h.Sleep(ctx, c.cfg.ProbeInterval) == nil {
+		c.mu.Lock()
+		silent := len(c.inFlight) > 0 && c.answers == before
+		before = c.answers
+		c.mu.Unlock()
+		if silent && !c.alive(ctx) {
+			stream.cancel()
+			return
+		}
+	}
+}
+
+func (c *Coalescer) alive(ctx context.Context) bool {
+	timeout := 2 * c.cfg.ProbeInterval
+	inner, cancel := c.h.WithTimeout(ctx, timeout)
+	defer cancel()
+	_, err := c.master.Execute(inner, &pb.OperationBatch{TimeoutNs: int64(timeout)})
+	return err == nil || !dfs.IsKind(FromStatus(err), dfs.DeadlineExceeded)
 }
 
 // broke fails everything in flight, all of which was sent on stream: another is opened only after this.
