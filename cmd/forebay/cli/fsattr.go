@@ -151,8 +151,12 @@ func (a *app) setXattrCommand() *cobra.Command {
 	f.StringVarP(&name, "name", "n", "", "set the attribute of this `name`")
 	f.StringVarP(&value, "value", "v", "", "to this `value`")
 	f.StringVarP(&remove, "remove", "x", "", "remove the attribute of this `name`")
-	cmd.MarkFlagsOneRequired("name", "remove")
-	cmd.MarkFlagsMutuallyExclusive("name", "remove")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if (name == "") == (remove == "") {
+			return dfs.Errorf(dfs.InvalidArgument, "setfattr", "", "give either -n NAME and -v VALUE, or -x NAME")
+		}
+		return nil
+	}
 	cmd.RunE = a.onPaths(func(ctx context.Context, c *client.Client, path dfs.Path) error {
 		if remove != "" {
 			return c.RemoveXattr(ctx, path, remove)

@@ -17,10 +17,10 @@ func (a *app) mountCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "mount PATH URI", Short: "Add an under store to the namespace", Args: cobra.ExactArgs(2),
 		Example: "  forebay fs mount /nfs file:///mnt/nfs\n" +
-			"  forebay fs mount --readonly -O endpoint=http://127.0.0.1:9000 -O access_key=K -O secret_key=S /bucket s3://bucket/prefix",
+			"  forebay fs mount --read-only -O endpoint=http://127.0.0.1:9000 -O access_key=K -O secret_key=S /bucket s3://bucket/prefix",
 	}
 	f := cmd.Flags()
-	f.BoolVar(&m.ReadOnly, "readonly", false, "refuse every change below it")
+	f.BoolVar(&m.ReadOnly, "read-only", false, "refuse every change below it")
 	f.BoolVar(&m.Shared, "shared", false, "every user may see the mount")
 	f.StringArrayVarP(&options, "option", "O", nil, "`key=value` for the under store; may be repeated")
 	f.DurationVar(&m.SyncInterval, "sync", -1, "compare metadata older than this `time` with the under store; negative: never, 0s: at every access")

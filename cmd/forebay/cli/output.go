@@ -71,7 +71,7 @@ func escape(text string) string {
 			out.WriteRune(r)
 			continue
 		}
-		quoted := strconv.QuoteRune(r)
+		quoted := strconv.QuoteRuneToASCII(r)
 		out.WriteString(quoted[1 : len(quoted)-1])
 	}
 	return out.String()
