@@ -15,6 +15,9 @@ func testRestart(t *testing.T, e *env) {
 		e.sms[i].Flush()
 	}
 	e.propose(leader, "b", 30)
+	for i := range e.d.Members {
+		e.wantAll(i, entrySet{"a", 20}, entrySet{"b", 30})
+	}
 	for range 2 { // a second time without anything new
 		flushed := make([]uint64, e.d.Members)
 		for i := range e.d.Members {
@@ -54,6 +57,8 @@ func testSnapshot(t *testing.T, e *env) {
 	e.propose(leader, "b", 20)
 	for i := range e.d.Members {
 		e.wantAll(i, entrySet{"a", 50}, entrySet{"b", 20})
+	}
+	for i := range e.d.Members {
 		e.kill(i)
 	}
 	for i := range e.d.Members {
@@ -79,6 +84,9 @@ func testLostState(t *testing.T, e *env) {
 		}
 	}
 	e.propose(leader, "b", 5)
+	for i := range e.d.Members {
+		e.wantAll(i, entrySet{"a", 50}, entrySet{"b", 5})
+	}
 	for i := range e.d.Members {
 		e.kill(i)
 		e.sms[i] = NewRecorder(e.host)

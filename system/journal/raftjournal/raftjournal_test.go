@@ -53,7 +53,7 @@ func testLogger() *slog.Logger {
 func (c *cluster) config(i int) Config {
 	m := c.members[i]
 	config := Config{Host: host.NewReal(), ID: m.ID, Dir: filepath.Join(c.root, m.ID), BindAddr: m.Address,
-		Logger: testLogger().With("member", m.ID), SegmentBytes: 1 << 20, TrailingLogs: 5}
+		Logger: testLogger().With("member", m.ID), SegmentBytes: 4 << 10, TrailingLogs: 5}
 	if i < c.quorum {
 		config.Peers = c.members[:c.quorum]
 	}
