@@ -24,6 +24,7 @@ type rangeStream struct {
 	rest   []byte // of page, not yet consumed
 	next   int64  // file offset behind rest
 	end    int64
+	served bool // a chunk came
 }
 
 func (c *core) openRange(ctx context.Context, w *Worker, request *pb.ReadRequest) (*rangeStream, error) {
@@ -76,6 +77,10 @@ func (s *rangeStream) receive() error {
 		s.c.stats.corruptChunks.Add(1)
 		return dfs.Errorf(dfs.Corrupted, "read from worker", s.worker.Address,
 			"the checksum of bytes [%d,+%d) is %08x, not %08x: look at its disks and memory", s.next, len(data), got, s.page.Crc32C)
+	}
+	if !s.served {
+		s.served = true
+		s.c.workers.cleared(s.worker.Address)
 	}
 	s.c.stats.bytesRead.Add(int64(len(data)))
 	if s.page.Cached {

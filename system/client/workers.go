@@ -121,7 +121,9 @@ func (w *workerList) suspect(address string) {
 func (w *workerList) cleared(address string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.suspects, address)
+	if len(w.suspects) > 0 {
+		delete(w.suspects, address)
+	}
 }
 
 // preferred returns ranked with the suspects moved to its end.

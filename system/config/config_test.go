@@ -43,7 +43,7 @@ client:
 	l, err := Load(Sources{
 		File:    path,
 		Environ: []string{"FOREBAY_CLIENT_TIMEOUT=6s", "FOREBAY_MASTER_ID=m8", "HOME=/root", "FOREBAY_MASTERS=x:1,y:2"},
-		Flags:   map[string]string{"master.id": "m9"},
+		Flags:   map[string]Flag{"master.id": {"--id", "m9"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ client:
 		t.Errorf("tiers %v, want %v", c.Worker.Tiers, tiers)
 	}
 	origins := map[string]string{
-		"master.id": "flag --master.id", "client.timeout": "environment FOREBAY_CLIENT_TIMEOUT",
+		"master.id": "flag --id", "client.timeout": "environment FOREBAY_CLIENT_TIMEOUT",
 		"master.metadata.cache.size": path + ":7", "master.address": "default", "worker.tiers": path + ":12",
 	}
 	for _, s := range l.Settings() {
@@ -71,20 +71,20 @@ client:
 
 // TestSettingsAreSources: what is shown can be set again, for every key.
 func TestSettingsAreSources(t *testing.T) {
-	flags := make(map[string]string)
+	flags := make(map[string]Flag)
 	for _, s := range Keys() {
 		if s.Doc == "" {
 			t.Errorf("%s has no documentation", s.Key)
 		}
-		flags[s.Key] = s.Value
+		flags[s.Key] = Flag{"--" + s.Key, s.Value}
 	}
 	l, err := Load(Sources{File: write(t, ""), Flags: flags})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range l.Settings() {
-		if s.Value != flags[s.Key] {
-			t.Errorf("%s: shown as %q, set and shown again as %q", s.Key, flags[s.Key], s.Value)
+		if s.Value != flags[s.Key].Value {
+			t.Errorf("%s: shown as %q, set and shown again as %q", s.Key, flags[s.Key].Value, s.Value)
 		}
 	}
 }

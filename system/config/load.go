@@ -16,10 +16,13 @@ const DefaultFile = "/etc/forebay/forebay.yaml"
 
 // Sources is where values come from, besides the defaults.
 type Sources struct {
-	File    string            // "": FOREBAY_CONFIG from Environ, otherwise DefaultFile if it exists
-	Environ []string          // "NAME=value"; os.Environ()
-	Flags   map[string]string // by key
+	File    string          // "": FOREBAY_CONFIG from Environ, otherwise DefaultFile if it exists
+	Environ []string        // "NAME=value"; os.Environ()
+	Flags   map[string]Flag // by key
 }
+
+// Flag is a flag that was given.
+type Flag struct{ Name, Value string }
 
 // Setting is one key as it was resolved.
 type Setting struct {
@@ -61,7 +64,7 @@ func Load(from Sources) (*Loaded, error) {
 		return nil, err
 	}
 	for _, key := range sortedKeys(from.Flags) {
-		if err := l.set(key, from.Flags[key], "flag --"+key); err != nil {
+		if err := l.set(key, from.Flags[key].Value, "flag "+from.Flags[key].Name); err != nil {
 			return nil, err
 		}
 	}

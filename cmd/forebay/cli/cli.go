@@ -8,8 +8,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/user"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -106,23 +108,21 @@ func (a *app) root() *cobra.Command {
 }
 
 // load resolves the configuration, once. more are flags of a command, by key.
-func (a *app) load(more map[string]string) (*config.Loaded, error) {
+func (a *app) load(more map[string]config.Flag) (*config.Loaded, error) {
 	if a.config != nil {
 		return a.config, nil
 	}
-	flags := make(map[string]string)
-	for key, value := range more {
-		flags[key] = value
-	}
+	flags := make(map[string]config.Flag)
+	maps.Copy(flags, more)
 	if len(a.flags.masters) > 0 {
-		flags["client.masters"] = joined(a.flags.masters)
-		flags["worker.masters"] = joined(a.flags.masters)
+		given := config.Flag{Name: "--master", Value: strings.Join(a.flags.masters, ",")}
+		flags["client.masters"], flags["worker.masters"] = given, given
 	}
 	if a.flags.user != "" {
-		flags["client.user"] = a.flags.user
+		flags["client.user"] = config.Flag{Name: "--user", Value: a.flags.user}
 	}
 	if a.flags.timeout > 0 {
-		flags["client.timeout"] = a.flags.timeout.String()
+		flags["client.timeout"] = config.Flag{Name: "--timeout", Value: a.flags.timeout.String()}
 	}
 	loaded, err := config.Load(config.Sources{File: a.flags.config, Environ: a.environ, Flags: flags})
 	a.config = loaded

@@ -117,7 +117,7 @@ func TestConfigShow(t *testing.T) {
 	if s := got["client.timeout"]; s.Value != "7s" || s.Origin != "environment FOREBAY_CLIENT_TIMEOUT" {
 		t.Errorf("got %+v", s)
 	}
-	if s := got["client.user"]; s.Value != "ann" || s.Origin != "flag --client.user" {
+	if s := got["client.user"]; s.Value != "ann" || s.Origin != "flag --user" {
 		t.Errorf("got %+v", s)
 	}
 	_, table, _ := forebay(t, nil, "config", "show", "--origin")

@@ -161,8 +161,6 @@ func sizeFlag(text string) (int64, error) {
 	return int64(size), err
 }
 
-func joined(list []string) string { return strings.Join(list, ",") }
-
 // modeText is permission bits as ls prints them.
 func modeText(s *dfs.FileStatus) string {
 	text := []byte("-rwxrwxrwx")
