@@ -1,0 +1,226 @@
+// Package data measures reads and writes of file data through a real cluster: cold and warm, large files and small ones,
+// and writes by type, with the CPU time of every process.
+package data
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/forebay/forebay/bench/cluster"
+	"github.com/forebay/forebay/bench/record"
+	"github.com/forebay/forebay/system/client"
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// Config says how much to measure.
+type Config struct {
+	Binary string
+	Runs   int
+	Rec    *record.Recorder
+}
+
+const (
+	largeBytes = 256 << 20
+	smallBytes = 100 << 10
+	smallFiles = 2000
+	threads    = 8
+)
+
+// Run measures everything.
+func Run(ctx context.Context, cfg Config) error {
+	dir, err := os.MkdirTemp("", "forebay-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{cfg: cfg, ctx: ctx, under: filepath.Join(dir, "under")}
+	if err := b.originals(); err != nil {
+		return err
+	}
+	c, err := cluster.Start(cluster.Config{Binary: cfg.Binary, Dir: dir, Masters: 1, Workers: 2, Capacity: "3GiB", RootURI: b.under})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	b.c = c
+	ready, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := c.Ready(ready); err != nil {
+		return err
+	}
+	if b.client, err = c.Client(nil); err != nil {
+		return err
+	}
+	defer b.client.Close()
+	for run := range cfg.Runs + 1 {
+		if err := b.round(run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type bench struct {
+	cfg    Config
+	ctx    context.Context
+	under  string
+	c      *cluster.Cluster
+	client *client.Client
+	large  []byte
+	small  []byte
+}
+
+// originals writes what is read cold, one set for each round.
+func (b *bench) originals() error {
+	rng := rand.NewChaCha8([32]byte{1})
+	b.large, b.small = make([]byte, largeBytes), make([]byte, smallBytes)
+	_, _ = rng.Read(b.large) // it cannot fail
+	_, _ = rng.Read(b.small)
+	for run := range b.cfg.Runs + 1 {
+		dir := filepath.Join(b.under, fmt.Sprintf("round%d", run))
+		if err := os.MkdirAll(filepath.Join(dir, "small"), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "large"), b.large, 0o644); err != nil {
+			return err
+		}
+		for i := range smallFiles {
+			if err := os.WriteFile(filepath.Join(dir, "small", fmt.Sprintf("%05d", i)), b.small, 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bench) measure(name string, run int, work func() (ops, size int64, err error)) error {
+	servers := func() time.Duration { return b.c.CPU("") }
+	server, own, begin := servers(), cluster.OwnCPU(), time.Now()
+	ops, size, err := work()
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if run > 0 {
+		b.cfg.Rec.Add(record.Row{Name: name, Run: run, Ops: ops, Bytes: size, Wall: time.Since(begin), ServerCPU: servers() - server, ClientCPU: cluster.OwnCPU() - own})
+	}
+	return nil
+}
+
+func (b *bench) round(run int) error {
+	root := dfs.Path(fmt.Sprintf("/round%d", run))
+	if _, err := b.client.LoadMetadata(b.ctx, root, true); err != nil {
+		return err
+	}
+	large := func() (int64, int64, error) { return b.readLarge(root + "/large") }
+	small := func() (int64, int64, error) { return b.readSmall(root + "/small") }
+	for _, m := range []struct {
+		name string
+		work func() (int64, int64, error)
+	}{
+		{"read 256 MiB cold", large}, {"read 256 MiB warm", large},
+		{"read 100 KiB files cold, 8 threads", small}, {"read 100 KiB files warm, 8 threads", small},
+	} {
+		if err := b.measure(m.name, run, m.work); err != nil {
+			return err
+		}
+	}
+	return b.writes(run)
+}
+
+func (b *bench) readLarge(p dfs.Path) (int64, int64, error) {
+	f, err := b.client.Open(b.ctx, p)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	v := &verifier{want: b.large}
+	n, err := io.Copy(v, f)
+	if err == nil && n != largeBytes {
+		err = fmt.Errorf("%d bytes of %d", n, int64(largeBytes))
+	}
+	return 1, n, err
+}
+
+// verifier compares what comes with what should.
+type verifier struct{ want []byte }
+
+func (v *verifier) Write(p []byte) (int, error) {
+	if len(p) > len(v.want) || !bytes.Equal(p, v.want[:len(p)]) {
+		return 0, fmt.Errorf("the bytes differ from the original, %d before the end", len(v.want))
+	}
+	v.want = v.want[len(p):]
+	return len(p), nil
+}
+
+func (b *bench) parallel(n int, one func(i int) error) error {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	errs := make([]error, threads)
+	for t := range threads {
+		wg.Go(func() {
+			for errs[t] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				errs[t] = one(i)
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) readSmall(dir dfs.Path) (int64, int64, error) {
+	err := b.parallel(smallFiles, func(i int) error {
+		got, err := b.client.ReadFile(b.ctx, dir.Join(fmt.Sprintf("%05d", i)))
+		if err == nil && !bytes.Equal(got, b.small) {
+			err = fmt.Errorf("file %d differs from the original", i)
+		}
+		return err
+	})
+	return smallFiles, smallFiles * smallBytes, err
+}
+
+// writes measures each write type, and takes the files away so that rounds meet the same room.
+func (b *bench) writes(run int) error {
+	for _, t := range []dfs.WriteType{dfs.WriteMustCache, dfs.WriteCacheThrough, dfs.WriteThrough, dfs.WriteAsyncThrough} {
+		dir := dfs.Path(fmt.Sprintf("/%s-%d", t, run))
+		if err := b.client.Mkdir(b.ctx, dir); err != nil {
+			return err
+		}
+		err := b.measure("write 64 MiB "+t.String(), run, func() (int64, int64, error) {
+			const size = 64 << 20
+			return 1, size, b.client.WriteFile(b.ctx, dir+"/large", b.large[:size], client.WithWriteType(t))
+		})
+		if err != nil {
+			return err
+		}
+		err = b.measure("write 100 KiB files "+t.String()+", 8 threads", run, func() (int64, int64, error) {
+			const n = smallFiles / 4
+			return n, n * smallBytes, b.parallel(n, func(i int) error {
+				return b.client.WriteFile(b.ctx, dir.Join(fmt.Sprintf("%05d", i)), b.small, client.WithWriteType(t))
+			})
+		})
+		if err != nil {
+			return err
+		}
+		if err := b.client.Remove(b.ctx, dir, client.RemoveOptions{Recursive: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

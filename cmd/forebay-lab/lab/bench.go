@@ -1,0 +1,64 @@
+package lab
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/forebay/forebay/bench/data"
+	"github.com/forebay/forebay/bench/metadata"
+	"github.com/forebay/forebay/bench/record"
+)
+
+func benchCommand() *cobra.Command {
+	var binary, out string
+	var runs, files int
+	var only []string
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "measure metadata and data, and write a table with raw data",
+		Long: `Measures in process (hot lookups, durable creates, the journal alone) and through gRPC on processes of their own (status
+and creates unary, coalesced and batched; cold and warm reads; writes by type). Quote ratios: the machine's figures drift.`,
+		Example: `  forebay-lab bench --out results
+  forebay-lab bench --only lookups,creates --runs 5`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			parts := []struct {
+				name string
+				run  func(metadata.Config) error
+			}{
+				{"lookups", metadata.Lookups},
+				{"journal", func(c metadata.Config) error { return metadata.Journal(cmd.Context(), c) }},
+				{"creates", func(c metadata.Config) error { return metadata.Creates(cmd.Context(), c) }},
+				{"network", func(c metadata.Config) error { return metadata.Network(cmd.Context(), c) }},
+				{"data", func(c metadata.Config) error {
+					return data.Run(cmd.Context(), data.Config{Binary: c.Binary, Runs: c.Runs, Rec: c.Rec})
+				}},
+			}
+			rec := record.New("first-slice", cmd.ErrOrStderr())
+			for _, p := range parts {
+				if len(only) > 0 && !slices.Contains(only, p.name) {
+					continue
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "bench: %s\n", p.name)
+				if err := p.run(metadata.Config{Binary: binary, Runs: runs, Files: files, Rec: rec}); err != nil {
+					return err
+				}
+			}
+			fmt.Fprint(cmd.OutOrStdout(), rec.Table())
+			if out == "" {
+				return nil
+			}
+			dir, err := rec.Write(out)
+			fmt.Fprintln(cmd.ErrOrStderr(), "bench: written to", dir)
+			return err
+		},
+	}
+	binaryFlag(cmd, &binary)
+	cmd.Flags().StringVar(&out, "out", "", "folder to write the manifest, raw data and table into (default: print only)")
+	cmd.Flags().IntVar(&runs, "runs", 3, "counted runs of each measurement, after one to warm up")
+	cmd.Flags().IntVar(&files, "files", 400_000, "files of the hot set and of each run of creates")
+	cmd.Flags().StringSliceVar(&only, "only", nil, "parts to run: lookups, journal, creates, network, data (default: all)")
+	return cmd
+}
