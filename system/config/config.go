@@ -164,7 +164,7 @@ func Default() *Config {
 			Watermark: Watermark{High: 0.95, Low: 0.85}, Heartbeat: time.Second, Scrub: Scrub{Rate: 16 << 20},
 		},
 		Client: Client{
-			Masters: []string{"127.0.0.1:19998"}, ReadType: "CACHE", WriteType: "ASYNC_THROUGH",
+			Masters: []string{"127.0.0.1:19998"}, ReadType: "CACHE", WriteType: "CACHE_THROUGH",
 			Replication: Replication{Durable: 1}, Timeout: 30 * time.Second, KeepAlive: 10 * time.Second, ReadAhead: 64 << 20,
 		},
 	}
