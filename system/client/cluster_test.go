@@ -23,7 +23,7 @@ const blockBytes = 2 << 20
 
 // cluster is a true master on a journal in memory, and workers in memory, over loopback gRPC.
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	h       host.Host
 	ctx     context.Context
 	store   *mem.Store // the under store at /
@@ -63,7 +63,7 @@ func (d *door) execute(ctx context.Context, b *pb.OperationBatch) *pb.ResultBatc
 	return answer
 }
 
-func newCluster(t *testing.T, workers int) *cluster {
+func newCluster(t testing.TB, workers int) *cluster {
 	t.Helper()
 	c := &cluster{t: t, h: host.NewReal()}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)

@@ -37,7 +37,7 @@ type memWorker struct {
 	damage int                                    // so many read chunks get a wrong checksum
 }
 
-func startWorker(t *testing.T, h host.Host, id string, master pb.BlocksClient, store ufs.Store) *memWorker {
+func startWorker(t testing.TB, h host.Host, id string, master pb.BlocksClient, store ufs.Store) *memWorker {
 	t.Helper()
 	server, err := h.Listen("127.0.0.1:0")
 	if err != nil {
