@@ -320,3 +320,9 @@ func (s *Store) forgetIfEmpty(f *file) {
 	}
 	s.files.Delete(f)
 }
+
+// PageSpan is the range [start, end) of the page that holds offset. Pages do not cross blocks, and end with the file.
+func (r *Ref) PageSpan(offset int64) (start, end int64) {
+	g := r.geometry()
+	return g.span(g.locate(offset))
+}

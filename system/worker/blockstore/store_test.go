@@ -401,7 +401,7 @@ func TestCrash(t *testing.T) {
 			for i := range 12 {
 				inode := dfs.InodeID(round*100 + i + 1)
 				r := ref(inode, 1+random.Int64N(3*mib/2), mib)
-					switch random.IntN(4) {
+				switch random.IntN(4) {
 				case 0:
 					fill(t, s, r, 0, r.Length)
 				case 1:

@@ -1,0 +1,227 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/rpc"
+	"github.com/forebay/forebay/system/ufs"
+	"github.com/forebay/forebay/system/worker/blockstore"
+)
+
+type pageKey struct {
+	file  dfs.FileVersion
+	start int64
+}
+
+// flight is one page on its way from the under store. The fetcher's mu guards it.
+//
+// A flight is in the map from its making until its page is in the store (or could not be kept). Once landed, its buffer
+// has one reference for the flight while it is in the map and one for each waiter.
+type flight struct {
+	key     pageKey
+	end     int64
+	landing host.Event
+	landed  bool
+	waiters int
+	buffer  *rpc.PageBuffer
+	err     error
+}
+
+// InFlight is how many pages are on their way or being stored.
+func (f *Fetcher) InFlight() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.flights)
+}
+
+// newFlight puts a flight into the map. The caller holds mu.
+func (f *Fetcher) newFlight(key pageKey, end int64) *flight {
+	fl := &flight{key: key, end: end, landing: f.h.NewEvent()}
+	f.flights[key] = fl
+	return fl
+}
+
+// board joins a flight as a waiter. The caller holds mu.
+func (fl *flight) board() {
+	if fl.landed {
+		fl.buffer.Ref()
+		return
+	}
+	fl.waiters++
+}
+
+// wait returns the page's buffer, of which the caller has a reference.
+func (f *Fetcher) wait(ctx context.Context, fl *flight) (*rpc.PageBuffer, error) {
+	if err := fl.landing.Wait(ctx); err != nil {
+		f.leave(fl)
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fl.buffer, fl.err
+}
+
+// leave undoes board, landed or not.
+func (f *Fetcher) leave(fl *flight) {
+	f.mu.Lock()
+	landed := fl.landed
+	if !landed {
+		fl.waiters--
+	}
+	f.mu.Unlock()
+	if landed {
+		fl.buffer.Free()
+	}
+}
+
+// land hands the page, or why there is none, to everyone who waits. A failed flight leaves the map at once.
+func (f *Fetcher) land(fl *flight, buffer *rpc.PageBuffer, err error) {
+	f.mu.Lock()
+	fl.landed, fl.buffer, fl.err = true, buffer, err
+	if err != nil {
+		delete(f.flights, fl.key)
+	} else {
+		for range fl.waiters {
+			buffer.Ref()
+		}
+	}
+	f.mu.Unlock()
+	fl.landing.Set()
+}
+
+// retire takes a flight whose page was stored, or could not be, out of the map.
+func (f *Fetcher) retire(fl *flight) {
+	f.mu.Lock()
+	delete(f.flights, fl.key)
+	f.mu.Unlock()
+	fl.buffer.Free()
+}
+
+// start fetches a run of flights, which are contiguous pages, in a task of its own: readers that give up do not cut
+// others off. after is called at its end.
+func (f *Fetcher) start(name string, m *proto.FileRef, ref *blockstore.Ref, run []*flight, after func()) {
+	own := *ref
+	err := f.tasks.Go(f.ctx, name, func() error {
+		defer after()
+		if err := f.slots.Acquire(f.ctx, 1); err != nil {
+			f.failRun(run, closing())
+			return nil
+		}
+		defer f.slots.Release(1)
+		ctx, cancel := f.h.WithTimeout(f.ctx, f.c.Timeout)
+		defer cancel()
+		f.fetch(ctx, m, &own, run)
+		return nil
+	})
+	if err != nil {
+		f.failRun(run, closing())
+		after()
+	}
+}
+
+func closing() error {
+	return dfs.Errorf(dfs.Unavailable, "fetch", "", "the worker is stopping: ask another one")
+}
+
+// failRun lands flights without a page. That the fetch's own time ran out says nothing of the readers' deadlines.
+func (f *Fetcher) failRun(run []*flight, err error) {
+	if k := dfs.KindOf(err); k == dfs.DeadlineExceeded || k == dfs.Canceled {
+		err = dfs.Errorf(dfs.Unavailable, "fetch", "", "the under store did not answer within %v: try again", f.c.Timeout)
+	}
+	for _, fl := range run {
+		f.land(fl, nil, err)
+	}
+}
+
+// fetch reads a run in one ranged read and stores it page by page.
+func (f *Fetcher) fetch(ctx context.Context, m *proto.FileRef, ref *blockstore.Ref, run []*flight) {
+	start, end := run[0].key.start, run[len(run)-1].end
+	body, err := f.open(ctx, m, ref, start, end-start)
+	if err != nil {
+		f.failRun(run, err)
+		return
+	}
+	defer func() { _ = body.Close() }()
+	for i, fl := range run {
+		buffer := rpc.NewPageBuffer(int(fl.end - fl.key.start))
+		if err := f.readFull(body, buffer.Bytes(), m, fl.key.start); err != nil {
+			buffer.Free()
+			f.failRun(run[i:], err)
+			return
+		}
+		f.Counters.BytesFetched.Add(fl.end - fl.key.start)
+		f.land(fl, buffer, nil)
+		f.c.Store.Fill(ctx, ref, fl.key.start, buffer.Bytes())
+		f.retire(fl)
+	}
+}
+
+// readFull fills p. An object that ends early is another content than the reference names.
+func (f *Fetcher) readFull(r io.Reader, p []byte, m *proto.FileRef, offset int64) error {
+	n, err := io.ReadFull(r, p)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		f.Counters.StaleReads.Add(1)
+		return stale(m, "it ends at %d, expected were %d bytes", offset+int64(n), m.Length)
+	}
+	return dfs.Wrap(err, "fetch", m.UfsPath)
+}
+
+func stale(m *proto.FileRef, format string, args ...any) error {
+	e := dfs.Errorf(dfs.Stale, "fetch", m.UfsPath, format, args...)
+	e.Detail = "the file changed in the under store (" + e.Detail + "): run `forebay fs load` on it, or sync its mount, and open it again"
+	return e
+}
+
+// open begins a ranged read and compares the fingerprint of what it reads with the reference's (INV-2).
+func (f *Fetcher) open(ctx context.Context, m *proto.FileRef, ref *blockstore.Ref, offset, length int64) (io.ReadCloser, error) {
+	store, err := f.c.Mount(ctx, dfs.MountID(m.MountId))
+	if err != nil {
+		return nil, dfs.Wrap(err, "fetch", m.UfsPath)
+	}
+	f.Counters.Fetches.Add(1)
+	body, err := store.Open(ctx, m.UfsPath, offset, length)
+	if err != nil {
+		return nil, dfs.Wrap(err, "fetch", m.UfsPath)
+	}
+	if err := f.checkFingerprint(ctx, store, ufs.FingerprintOf(body), m, ref); err != nil {
+		_ = body.Close()
+		return nil, err
+	}
+	return body, nil
+}
+
+// checkFingerprint compares the reader's fingerprint, or for stores whose readers have none, once for each file
+// version, that of Stat.
+func (f *Fetcher) checkFingerprint(ctx context.Context, store ufs.Store, got string, m *proto.FileRef, ref *blockstore.Ref) error {
+	if m.Fingerprint == "" {
+		return nil
+	}
+	if got == "" {
+		f.mu.Lock()
+		got = f.verified[ref.File]
+		f.mu.Unlock()
+	}
+	if got == "" {
+		e, err := store.Stat(ctx, m.UfsPath)
+		if err != nil {
+			return dfs.Wrap(err, "fetch", m.UfsPath)
+		}
+		got = e.Fingerprint
+		f.mu.Lock()
+		if len(f.verified) >= maxRemembered {
+			clear(f.verified)
+		}
+		f.verified[ref.File] = got
+		f.mu.Unlock()
+	}
+	if got != m.Fingerprint {
+		f.Counters.StaleReads.Add(1)
+		return stale(m, "fingerprint %s, expected was %s", got, m.Fingerprint)
+	}
+	return nil
+}

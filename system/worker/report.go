@@ -1,0 +1,183 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/worker/blockstore"
+)
+
+// Bounds of reports.
+const (
+	batchBlocks      = 10_000 // of one message
+	registerTimeout  = 5 * time.Minute
+	retryPause       = time.Second
+	maxResults       = 1000 // persist results in one heartbeat
+	maxPendingResult = 10_000
+)
+
+// pending is what was taken from the store and not yet acknowledged by the master. It is sent again as it is: the master
+// takes the same change twice without harm.
+type pending struct {
+	added, removed []*proto.HeldFile
+	results        []*proto.PersistResult
+}
+
+// reportLoop keeps the master informed: registration when it asks for one, else a heartbeat each interval.
+func (w *Worker) reportLoop() {
+	ticker := host.NewTicker(w.h, w.c.HeartbeatInterval)
+	var lease uint64
+	var unsent pending
+	failures := 0
+	for w.ctx.Err() == nil {
+		var err error
+		if lease == 0 {
+			unsent.added, unsent.removed = nil, nil // the registration says it all
+			lease, err = w.register()
+		} else {
+			lease, err = w.heartbeat(lease, &unsent)
+		}
+		failures = w.noteOutcome(err, failures)
+		if err != nil {
+			_ = w.h.Sleep(w.ctx, retryPause/2+time.Duration(w.h.Rand().Int64N(int64(retryPause))))
+			continue
+		}
+		if ticker.Wait(w.ctx) != nil {
+			return
+		}
+	}
+}
+
+// noteOutcome logs the first of a row of failures, then every hundredth, and the end of the row.
+func (w *Worker) noteOutcome(err error, failures int) int {
+	switch {
+	case err == nil && failures > 0:
+		w.log.Info("a master answers again", "after_failures", failures)
+		return 0
+	case err == nil || w.ctx.Err() != nil:
+		return 0
+	case failures%100 == 0:
+		w.log.Warn("no master takes the report; what is cached is served all the same", "masters", w.masters.addresses, "error", err)
+	}
+	return failures + 1
+}
+
+// register tells the leader everything that is held, and answers the lease.
+func (w *Worker) register() (lease uint64, err error) {
+	ctx, cancel := w.h.WithTimeout(w.ctx, registerTimeout)
+	defer cancel()
+	err = w.masters.call(ctx, func(ctx context.Context, stub proto.BlocksClient) error {
+		lease, err = w.registerAt(ctx, stub)
+		return err
+	})
+	return lease, err
+}
+
+func (w *Worker) registerAt(ctx context.Context, stub proto.BlocksClient) (lease uint64, err error) {
+	ctx, cancel := w.h.WithCancel(ctx)
+	defer cancel() // ends the stream on every way out
+	stream, err := stub.Register(ctx)
+	if err != nil {
+		return 0, err
+	}
+	w.store.TakeChanges() // from here on changes are kept for the first heartbeat
+	var cursor blockstore.Cursor
+	message := &proto.RegisterRequest{Worker: w.info()}
+	for {
+		batch, next, more := w.store.HeldBatch(cursor, batchBlocks)
+		message.Files, message.Last, cursor = heldFiles(batch), !more, next
+		if err := stream.Send(message); err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		response, err := stream.Recv()
+		if err != nil {
+			return 0, err
+		}
+		w.obey(ctx, response.Commands)
+		if !more {
+			return response.Lease, nil
+		}
+		message = &proto.RegisterRequest{}
+	}
+}
+
+// heartbeat sends what changed. It answers 0 for the lease when the worker must register.
+func (w *Worker) heartbeat(lease uint64, unsent *pending) (uint64, error) {
+	if len(unsent.added) == 0 && len(unsent.removed) == 0 {
+		added, removed, overflow := w.store.TakeChanges()
+		if overflow {
+			return 0, nil
+		}
+		unsent.added, unsent.removed = heldFiles(added), heldFiles(removed)
+	}
+	if len(unsent.results) == 0 {
+		unsent.results = w.persist.takeResults(maxResults)
+	}
+	request := &proto.HeartbeatRequest{Worker: string(w.id), Lease: lease, Tiers: w.store.Tiers(), Persisted: unsent.results}
+	var restAdded, restRemoved []*proto.HeldFile
+	request.Removed, restRemoved = cut(unsent.removed, batchBlocks)
+	request.Added, restAdded = cut(unsent.added, batchBlocks)
+	var response *proto.HeartbeatResponse
+	err := w.masters.call(w.ctx, func(ctx context.Context, stub proto.BlocksClient) (err error) {
+		ctx, cancel := w.h.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		response, err = stub.Heartbeat(ctx, request)
+		return err
+	})
+	if err != nil {
+		return lease, err
+	}
+	if response.Register {
+		return 0, nil
+	}
+	*unsent = pending{added: restAdded, removed: restRemoved}
+	w.obey(w.ctx, response.Commands)
+	return lease, nil
+}
+
+// cut takes files from the front, at most about most blocks of them.
+func cut(files []*proto.HeldFile, most int) (front, rest []*proto.HeldFile) {
+	blocks := 0
+	for i, f := range files {
+		if blocks += len(f.Blocks); blocks > most && i > 0 {
+			return files[:i], files[i:]
+		}
+	}
+	return files, nil
+}
+
+func heldFiles(held []blockstore.Held) []*proto.HeldFile {
+	var files []*proto.HeldFile
+	for _, f := range held {
+		for blocks := f.Blocks; len(blocks) > 0; {
+			n := min(len(blocks), batchBlocks)
+			files = append(files, &proto.HeldFile{Inode: uint64(f.File.Inode), Version: f.File.Version, Blocks: blocks[:n], Unpersisted: f.Unpersisted})
+			blocks = blocks[n:]
+		}
+	}
+	return files
+}
+
+// obey queues the master's commands. When the queue is full it waits, and the next report is late: the master sees a slow
+// worker, which it is.
+func (w *Worker) obey(ctx context.Context, commands []*proto.WorkerCommand) {
+	for _, c := range commands {
+		if w.commands.Send(ctx, c) != nil {
+			return
+		}
+	}
+}
+
+// leaderHint is the address that a NotLeader error names.
+func leaderHint(err error) string {
+	var e *dfs.Error
+	if errors.As(err, &e) && e.Kind == dfs.NotLeader {
+		return e.Leader
+	}
+	return ""
+}
