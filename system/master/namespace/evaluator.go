@@ -243,8 +243,9 @@ func (b *batch) wait(ctx context.Context) error {
 func (e *Evaluator) Settle(ctx context.Context) error {
 	e.mu.Lock()
 	b := e.open
-	idle := len(b.effects) == 0 && e.idleLocked()
-	if len(b.effects) == 0 && !idle {
+	empty := len(b.effects) == 0 && len(b.answers) == 0
+	idle := empty && e.idleLocked()
+	if empty && !idle {
 		// Nothing is open, but earlier entries are under way: an empty one behind them marks the end.
 		b.effects = append(b.effects, e.markEffect())
 		e.wake.Set()

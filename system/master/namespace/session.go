@@ -107,9 +107,14 @@ func (t *sessionTable) applyAnswers(b inodestore.Batch, a *sessionAnswers) {
 		return
 	}
 	s.records = kept
-	for seq := range s.answers {
-		if seq < s.ackedBelow {
-			delete(s.answers, seq)
+	s.trim()
+}
+
+// trim drops the answers that the client has acknowledged.
+func (s *session) trim() {
+	for sequence := range s.answers {
+		if sequence < s.ackedBelow {
+			delete(s.answers, sequence)
 		}
 	}
 }
@@ -125,6 +130,9 @@ func (t *sessionTable) load(r inodestore.Reader) error {
 		fault = t.observe(key, value)
 		return fault == nil
 	})
+	for _, s := range t.byID { // a record is dropped as a whole, its first answers earlier
+		s.trim()
+	}
 	if fault != nil {
 		return fault
 	}
