@@ -103,9 +103,6 @@ func (t *sessionTable) applyAnswers(b inodestore.Batch, a *sessionAnswers) {
 		}
 		b.DeleteRecord(inodestore.TableSession, answersKey(s.id, r.key))
 	}
-	if len(kept) == len(s.records) {
-		return
-	}
 	s.records = kept
 	s.trim()
 }
