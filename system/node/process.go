@@ -2,10 +2,10 @@ package node
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -50,8 +50,10 @@ func (d *door) close() {
 	}
 }
 
-// startable is a process's service between listening and stopping.
-type stoppable interface{ Stop(ctx context.Context) error }
+// stoppable is a process's service between listening and stopping.
+type stoppable interface {
+	Stop(ctx context.Context) error
+}
 
 // run starts a process, says so, and stops it when ctx ends.
 func run(ctx context.Context, log *slog.Logger, what string, start func() (stoppable, error)) error {
@@ -74,5 +76,4 @@ func stopServer(ctx context.Context, h host.Host, s host.Server) {
 	s.Stop(inner)
 }
 
-// firstError keeps the first of several stops' errors.
-func firstError(errs ...error) error { return errors.Join(errs...) }
+func lower(s string) string { return strings.ToLower(s) }
