@@ -170,6 +170,9 @@ func (c *Cluster) start(log *slog.Logger) error {
 		}
 		c.masters = append(c.masters, m)
 	}
+	if err := c.led(); err != nil {
+		return err
+	}
 	for i := range c.layout.Workers {
 		cfg, err := c.workerConfig(i)
 		if err != nil {
@@ -182,6 +185,22 @@ func (c *Cluster) start(log *slog.Logger) error {
 		c.workers = append(c.workers, w)
 	}
 	return nil
+}
+
+// led waits until a master leads, so that the workers find one at once.
+func (c *Cluster) led() error {
+	ctx, cancel := c.h.WithTimeout(context.Background(), upReadyTimeout)
+	defer cancel()
+	for {
+		for _, m := range c.masters {
+			if m.Serving() {
+				return nil
+			}
+		}
+		if err := c.h.Sleep(ctx, upReadyInterval); err != nil {
+			return dfs.Errorf(dfs.Unavailable, "start cluster", c.Dir, "no master came to lead within %v: see the log above", upReadyTimeout)
+		}
+	}
 }
 
 func (c *Cluster) masterConfig(i int) *config.Config {

@@ -94,7 +94,9 @@ func NewEvaluator(h host.Host, m *Machine, j journal.Journal, onFatal func(error
 
 // Close ends evaluation; what is under way ends as the journal decides.
 func (e *Evaluator) Close() {
-	e.cancel()
+	e.mu.Lock()
+	e.onFatal = nil // an end that was asked for is nobody's news
+	e.mu.Unlock()
 	e.fail(dfs.Errorf(dfs.NotLeader, "evaluate", "", "this master no longer leads: ask the leader"))
 }
 
@@ -193,7 +195,7 @@ func (e *Evaluator) fail(err error) {
 		b.err = e.failed
 	}
 	clear(e.flying)
-	waiting := e.claimWait
+	waiting, tell := e.claimWait, e.onFatal
 	e.claimWait = nil
 	e.mu.Unlock()
 	e.cancel()
@@ -203,8 +205,8 @@ func (e *Evaluator) fail(err error) {
 	for _, w := range waiting {
 		w.Set()
 	}
-	if first && e.onFatal != nil {
-		e.onFatal(err)
+	if first && tell != nil {
+		tell(err)
 	}
 }
 
