@@ -23,7 +23,9 @@ type mountCache struct {
 	open  func(context.Context, *proto.Mount) (ufs.Store, error)
 	fetch func(context.Context, dfs.MountID) ([]*proto.Mount, error)
 	log   *slog.Logger
-	one   *host.Mutex // opens one store at a time: many readers of a new mount cause one
+	// opening lets one task at a time open a mount's store: many readers of a new mount cause one. Mounts share these
+	// locks by their ids, so that clients that invent ids do not make more of them.
+	opening [64]*host.Mutex
 
 	mu     sync.Mutex
 	stores map[dfs.MountID]*mounted
@@ -37,7 +39,11 @@ type mounted struct {
 
 func newMountCache(h host.Host, open func(context.Context, *proto.Mount) (ufs.Store, error),
 	fetch func(context.Context, dfs.MountID) ([]*proto.Mount, error), log *slog.Logger) *mountCache {
-	return &mountCache{h: h, open: open, fetch: fetch, log: log, one: host.NewMutex(h), stores: map[dfs.MountID]*mounted{}}
+	c := &mountCache{h: h, open: open, fetch: fetch, log: log, stores: map[dfs.MountID]*mounted{}}
+	for i := range c.opening {
+		c.opening[i] = host.NewMutex(h)
+	}
+	return c
 }
 
 func (c *mountCache) cached(id dfs.MountID) ufs.Store {
@@ -54,10 +60,11 @@ func (c *mountCache) get(ctx context.Context, id dfs.MountID) (ufs.Store, error)
 	if s := c.cached(id); s != nil {
 		return s, nil
 	}
-	if err := c.one.Lock(ctx); err != nil {
+	one := c.opening[id%dfs.MountID(len(c.opening))]
+	if err := one.Lock(ctx); err != nil {
 		return nil, dfs.Wrap(err, "open under store", "")
 	}
-	defer c.one.Unlock()
+	defer one.Unlock()
 	if s := c.cached(id); s != nil {
 		return s, nil
 	}

@@ -259,11 +259,10 @@ func (f *fixture) stop() {
 
 func (f *fixture) wait(what string, done func() bool) {
 	f.Helper()
-	for range 1000 {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if done() {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 	f.Fatalf("waited in vain for %s", what)
 }

@@ -258,39 +258,22 @@ func (s *Store) Check(ctx context.Context, id dfs.FileVersion) (r CheckResult, e
 	return r, nil
 }
 
-// checkBlock verifies one block's pages, at pace when there is one.
+// checkBlock verifies one block's pages, at pace when there is one. It pins the block for a page at a time, so that it
+// does not keep it from being evicted.
 func (s *Store) checkBlock(ctx context.Context, f *file, index uint32, pace *host.Ticker, r *CheckResult) error {
 	s.mu.Lock()
-	b := f.blocks[index]
-	if b == nil || f.busy[index] != nil {
-		s.mu.Unlock()
-		return nil
+	var pages []int
+	if b := f.blocks[index]; b != nil {
+		pages = b.pageList()
 	}
-	b.pins++
-	pages, g := b.pageList(), f.geometry
 	s.mu.Unlock()
-	defer s.unpin(f, b)
-	room := scratch.Get().(*[]byte)
-	defer scratch.Put(room)
 	for _, page := range pages {
 		if err := ctx.Err(); err != nil {
 			return dfs.Wrap(err, "check", f.id.String())
 		}
-		s.mu.Lock()
-		first := page * chunksPerPage
-		sums := slices.Clone(b.sums[first:min(first+chunksPerPage, len(b.sums))])
-		s.mu.Unlock()
-		start, end := g.span(index, page)
-		_, err := s.readVerified(ctx, held{f, b}, g, page, sums, start, (*room)[:end-start])
-		switch {
-		case errors.Is(err, errBadPage):
-			r.BadPages++
-			_ = s.dropPage(ctx, held{f, b}, page, &Ref{File: f.id})
-		case err != nil:
+		if err := s.checkPage(ctx, f, index, page, r); err != nil {
 			return err
 		}
-		r.Pages++
-		r.Bytes += end - start
 		if pace != nil {
 			if err := pace.Wait(ctx); err != nil {
 				return err
@@ -298,4 +281,32 @@ func (s *Store) checkBlock(ctx context.Context, f *file, index uint32, pace *hos
 		}
 	}
 	return nil
+}
+
+// checkPage verifies one page if it is still held. It is not a use, as far as eviction goes.
+func (s *Store) checkPage(ctx context.Context, f *file, index uint32, page int, r *CheckResult) error {
+	s.mu.Lock()
+	b := f.blocks[index]
+	if b == nil || f.busy[index] != nil || !b.has(page) {
+		s.mu.Unlock()
+		return nil
+	}
+	b.pins++
+	first := page * chunksPerPage
+	sums := slices.Clone(b.sums[first:min(first+chunksPerPage, len(b.sums))])
+	g := f.geometry
+	s.mu.Unlock()
+	defer s.unpin(f, b)
+	room := scratch.Get().(*[]byte)
+	defer scratch.Put(room)
+	start, end := g.span(index, page)
+	r.Pages++
+	r.Bytes += end - start
+	_, err := s.readVerified(ctx, held{f, b}, g, page, sums, start, (*room)[:end-start])
+	if errors.Is(err, errBadPage) {
+		r.BadPages++
+		_ = s.dropPage(ctx, held{f, b}, page, &Ref{File: f.id}) // it is counted and logged; who reads it next is told
+		return nil
+	}
+	return err
 }

@@ -79,10 +79,7 @@ func start(t *testing.T, capacity int64) *cluster {
 
 func random(n int64) []byte {
 	b := make([]byte, n)
-	r := rand.New(rand.NewPCG(uint64(n), 1))
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
+	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(b)
 	return b
 }
 

@@ -32,7 +32,7 @@ func Start(t testing.TB) *Server {
 	t.Helper()
 	binary := find()
 	if binary == "" {
-		const reason = "versitygw was not found: run `make tools`, or set FOREBAY_VERSITYGW to its path"
+		const reason = "versitygw was not found: run `make test`, which installs it in .bin, or set FOREBAY_VERSITYGW to its path"
 		if os.Getenv("CI") == "true" || os.Getenv("FOREBAY_REQUIRE_S3") == "1" {
 			t.Fatal(reason)
 		}
@@ -96,9 +96,8 @@ func find() string {
 	}
 	dir, err := os.Getwd()
 	for err == nil && dir != "/" {
-		path := filepath.Join(dir, ".bin", "versitygw")
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			return path
+		if found, _ := filepath.Glob(filepath.Join(dir, ".bin", "versitygw*")); len(found) > 0 {
+			return found[len(found)-1] // the newest version
 		}
 		dir = filepath.Dir(dir)
 	}

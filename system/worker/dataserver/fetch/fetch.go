@@ -61,6 +61,8 @@ type Fetcher struct {
 	memory *host.Semaphore // bytes held for readers
 	moves  *host.Semaphore // promotions
 
+	refused atomic.Int64    // when the store last had no room for a page; Unix nanoseconds
+
 	// Counters may be read at any time.
 	Counters Counters
 
@@ -69,6 +71,9 @@ type Fetcher struct {
 	streams  map[dfs.FileVersion]sequence
 	verified map[dfs.FileVersion]string // fingerprints compared by Stat, for stores whose readers cannot tell
 }
+
+// prefetchPause is how long nothing is fetched ahead after the store had no room.
+const prefetchPause = time.Second
 
 // maxRemembered bounds the maps of what is remembered of files; they start anew when it is met.
 const maxRemembered = 4096
@@ -184,8 +189,11 @@ func (f *Fetcher) window(q *Request, ref *blockstore.Ref, end int64) int64 {
 }
 
 // prefetch fetches what is missing of [from, to) for nobody yet. It does not wait, and does nothing when enough of it
-// is under way.
+// is under way, or when the store has had no room lately: what is fetched ahead and not kept is fetched twice.
 func (f *Fetcher) prefetch(m *proto.FileRef, ref *blockstore.Ref, from, to int64) {
+	if f.h.Now().UnixNano()-f.refused.Load() < int64(prefetchPause) {
+		return
+	}
 	for from < to && f.ahead.TryAcquire(1) {
 		run, next := f.claim(ref, from, to)
 		from = next

@@ -66,10 +66,7 @@ type fixture struct {
 func setup(t *testing.T, size int64, change func(*fetch.Config, *blockstore.Config)) *fixture {
 	h := node{host.NewReal(), vfs.NewMem()}
 	f := &fixture{T: t, ufs: &counting{Store: mem.New(h), pages: map[int64]int{}}, content: make([]byte, size)}
-	r := rand.New(rand.NewPCG(1, 1))
-	for i := range f.content {
-		f.content[i] = byte(r.Uint32())
-	}
+	_, _ = rand.NewChaCha8([32]byte{}).Read(f.content)
 	e := ufstest.Put(t.Context(), t, f.ufs.Store, "dir/file", f.content)
 	f.ref = &proto.FileRef{Inode: 5, Version: 1, Length: size, BlockSize: 4 * mib, MountId: 1, UfsPath: "dir/file",
 		Fingerprint: e.Fingerprint, Persisted: true}
@@ -154,13 +151,13 @@ func (f *fixture) settle() {
 
 // TestSingleFlight has many readers of one cold file: each page is read once.
 func TestSingleFlight(t *testing.T) {
-	f := setup(t, 16*mib, nil)
+	f := setup(t, 10*mib, nil)
 	f.ufs.delay = 20 * time.Millisecond
 	var wg sync.WaitGroup
-	for i := range 32 {
+	for i := range 16 {
 		wg.Go(func() {
 			from := int64(i%4) * mib
-			if _, err := f.read(fetch.Request{Offset: from, Length: 16*mib - from}); err != nil {
+			if _, err := f.read(fetch.Request{Offset: from, Length: 10*mib - from}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -172,14 +169,14 @@ func TestSingleFlight(t *testing.T) {
 			t.Errorf("page %d was read %d times", page, n)
 		}
 	}
-	if len(f.ufs.pages) != 16 || f.fetcher.Counters.SharedPages.Load() == 0 {
+	if len(f.ufs.pages) != 10 || f.fetcher.Counters.SharedPages.Load() == 0 {
 		t.Errorf("%d pages read, %d shared", len(f.ufs.pages), f.fetcher.Counters.SharedPages.Load())
 	}
 }
 
 // TestFullStore reads through a store that keeps nothing: still no page is read twice for one reader.
 func TestFullStore(t *testing.T) {
-	f := setup(t, 24*mib, func(_ *fetch.Config, c *blockstore.Config) { c.Tiers[0].CapacityBytes = mib })
+	f := setup(t, 18*mib, func(_ *fetch.Config, c *blockstore.Config) { c.Tiers[0].CapacityBytes = mib })
 	w, err := f.store.NewWriter(blockstore.Ref{File: dfs.FileVersion{Inode: 99, Version: 1}, BlockSize: mib})
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +185,7 @@ func TestFullStore(t *testing.T) {
 	if err := w.Append(t.Context(), 0, make([]byte, mib)); err != nil {
 		t.Fatal(err)
 	}
-	f.ok(fetch.Request{Length: 24 * mib})
+	f.ok(fetch.Request{Length: 18 * mib})
 	for page, n := range f.ufs.pages {
 		if n != 1 {
 			t.Errorf("page %d was read %d times", page, n)
@@ -213,17 +210,17 @@ func TestNoCache(t *testing.T) {
 
 // TestPrefetch checks both kinds: what the request announces, and what reads in order promise.
 func TestPrefetch(t *testing.T) {
-	f := setup(t, 32*mib, nil)
+	f := setup(t, 24*mib, nil)
 	f.ok(fetch.Request{Length: mib, Prefetch: 5 * mib})
 	f.settle()
 	if n := f.store.Counters.Filled.Load(); n != 6 {
 		t.Errorf("%d pages held, want 6", n)
 	}
-	for at := int64(0); at < 32*mib; at += mib / 2 {
+	for at := int64(0); at < 24*mib; at += mib / 2 {
 		f.ok(fetch.Request{Offset: at, Length: mib / 2})
 	}
 	f.settle()
-	if f.fetcher.Counters.PrefetchedPages.Load() < 20 {
+	if f.fetcher.Counters.PrefetchedPages.Load() < 14 {
 		t.Errorf("%d pages prefetched of a file read in order", f.fetcher.Counters.PrefetchedPages.Load())
 	}
 	for page, n := range f.ufs.pages {
@@ -232,10 +229,10 @@ func TestPrefetch(t *testing.T) {
 		}
 	}
 	before := f.ufs.opens.Load()
-	g := setup(t, 32*mib, nil)
+	g := setup(t, 24*mib, nil)
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 10 {
-		g.ok(fetch.Request{Offset: 1 + r.Int64N(31*mib), Length: 100})
+		g.ok(fetch.Request{Offset: 1 + r.Int64N(23*mib), Length: 100})
 	}
 	if g.fetcher.Counters.PrefetchedPages.Load() != 0 {
 		t.Errorf("%d pages prefetched for random reads (%d)", g.fetcher.Counters.PrefetchedPages.Load(), before)

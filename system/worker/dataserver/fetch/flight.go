@@ -156,7 +156,9 @@ func (f *Fetcher) fetch(ctx context.Context, m *proto.FileRef, ref *blockstore.R
 		}
 		f.Counters.BytesFetched.Add(fl.end - fl.key.start)
 		f.land(fl, buffer, nil)
-		f.c.Store.Fill(ctx, ref, fl.key.start, buffer.Bytes())
+		if !f.c.Store.Fill(ctx, ref, fl.key.start, buffer.Bytes()) {
+			f.refused.Store(f.h.Now().UnixNano())
+		}
 		f.retire(fl)
 	}
 }
