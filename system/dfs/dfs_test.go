@@ -98,7 +98,7 @@ func TestErrorKeepsKindThroughWrapping(t *testing.T) {
 	if !IsKind(wrapped, NotFound) || !errors.Is(wrapped, &Error{Kind: NotFound}) || errors.Is(wrapped, &Error{Kind: NotEmpty}) {
 		t.Errorf("kind lost: %v", wrapped)
 	}
-	if got := Wrap(base, "copy", "/g").Error(); got != `copy "/g": not found: open: no such file` {
+	if got := Wrap(base, "copy", "/g").Error(); got != `copy "/g": not found: open "/f": no such file` {
 		t.Errorf("message %q", got)
 	}
 	if Wrap(nil, "a", "b") != nil || IsKind(nil, Unknown) {

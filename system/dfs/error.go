@@ -105,7 +105,10 @@ func Wrap(err error, op, path string) error {
 			return err
 		}
 		detail := e.Detail
-		if e.Op != "" && e.Op != op {
+		switch {
+		case e.Path != "" && e.Path != path:
+			detail = fmt.Sprintf("%s %q: %s", e.Op, e.Path, detail)
+		case e.Op != "" && e.Op != op:
 			detail = e.Op + ": " + detail
 		}
 		return &Error{Kind: e.Kind, Op: op, Path: path, Detail: detail, Leader: e.Leader, Err: err}

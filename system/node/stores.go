@@ -25,9 +25,9 @@ func newOpener(h host.Host, d drivers.Drivers, reg *metrics.Registry) *opener {
 func (o *opener) open(ctx context.Context, uri string, options map[string]string) (ufs.Store, error) {
 	s, err := o.drivers.Open(ctx, o.h, uri, options)
 	if err != nil {
-		return nil, err
+		return nil, ufs.FinalError(err)
 	}
-	return ufs.Retry(o.h, ufs.Metrics(o.h, s, o.counters), ufs.RetryOptions{}), nil
+	return ufs.Final(ufs.Retry(o.h, ufs.Metrics(o.h, s, o.counters), ufs.RetryOptions{})), nil
 }
 
 // exportStores shows the under-store counters, two series an operation.
