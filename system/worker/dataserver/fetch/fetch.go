@@ -61,7 +61,7 @@ type Fetcher struct {
 	memory *host.Semaphore // bytes held for readers
 	moves  *host.Semaphore // promotions
 
-	refused atomic.Int64    // when the store last had no room for a page; Unix nanoseconds
+	refused atomic.Int64 // when the store last had no room for a page; Unix nanoseconds
 
 	// Counters may be read at any time.
 	Counters Counters
