@@ -4,7 +4,7 @@
 //
 // Wrappers compose from the inside out. The usual order is
 //
-//	driver -> Metrics (each attempt is counted) -> Throttle (each attempt is paid for) -> Retry -> ReadOnly
+//	driver -> Metrics (each attempt is counted) -> Throttle (each attempt is paid for) -> Retry -> Final -> ReadOnly
 package ufs
 
 import (

@@ -128,10 +128,11 @@ func closing() error {
 	return dfs.Errorf(dfs.Unavailable, "fetch", "", "the worker is stopping: ask another one")
 }
 
-// failRun lands flights without a page. That the fetch's own time ran out says nothing of the readers' deadlines.
+// failRun lands flights without a page. That the fetch's own time ran out says nothing of the readers' deadlines, and
+// another worker would fare no better: it is the under store's fault.
 func (f *Fetcher) failRun(run []*flight, err error) {
 	if k := dfs.KindOf(err); k == dfs.DeadlineExceeded || k == dfs.Canceled {
-		err = dfs.Errorf(dfs.Unavailable, "fetch", "", "the under store did not answer within %v: try again", f.c.Timeout)
+		err = dfs.Errorf(dfs.UnderStore, "fetch", "", "the under store did not answer within %v: try again", f.c.Timeout)
 	}
 	for _, fl := range run {
 		f.land(fl, nil, err)
