@@ -21,10 +21,11 @@ import (
 	"github.com/forebay/forebay/system/config"
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/node"
 )
 
-// Version is the release; the linker sets it.
-var Version = "0.1-dev"
+// Version is the release, which the linker sets in package node.
+var Version = node.Version
 
 // Streams are a process's standard streams.
 type Streams struct {
