@@ -190,5 +190,7 @@ func (m *metaFile) Close() error {
 	if m.file == nil {
 		return nil
 	}
-	return m.file.Close()
+	file := m.file
+	m.file = nil // the log closes it once more
+	return file.Close()
 }
