@@ -5,7 +5,7 @@ GO      ?= go
 BIN     := $(CURDIR)/.bin
 TOOLS   := $(CURDIR)/.ci/tools
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -X github.com/forebay/forebay/system/config.Version=$(VERSION)
+LDFLAGS := -X github.com/forebay/forebay/system/node.Version=$(VERSION)
 # The S3 server that the S3 suite runs against.
 VERSITYGW := $(BIN)/versitygw-v1.8.0
 
