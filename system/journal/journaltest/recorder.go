@@ -2,6 +2,7 @@ package journaltest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -123,7 +124,10 @@ func (r *Recorder) Checkpoint(dir string) (uint64, error) {
 	if err := writeFile(fs, fs.PathJoin(dir, "sub", "state.json"), data); err != nil {
 		return 0, err
 	}
-	return state.Applied, writeFile(fs, fs.PathJoin(dir, "applied"), fmt.Append(nil, state.Applied))
+	if err := writeFile(fs, fs.PathJoin(dir, "applied"), fmt.Append(nil, state.Applied)); err != nil {
+		return 0, err
+	}
+	return state.Applied, errors.Join(syncDir(fs, fs.PathJoin(dir, "sub")), syncDir(fs, dir))
 }
 
 // Restore implements journal.StateMachine. It consumes dir.
@@ -206,6 +210,14 @@ func writeFile(fs vfs.FS, name string, data []byte) error {
 		return err
 	}
 	return f.Close()
+}
+
+func syncDir(fs vfs.FS, dir string) error {
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func readFile(fs vfs.FS, name string) ([]byte, error) {

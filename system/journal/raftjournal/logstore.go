@@ -67,7 +67,7 @@ func openLogError(err error, dir string) error {
 
 // open opens the log, and learns last.
 func (s *logStore) open() error {
-	w, err := wal.Open(s.dir, wal.WithMetaStore(s.meta), wal.WithLogger(s.logger), wal.WithSegmentSize(s.segmentBytes),
+	w, err := wal.Open(s.dir, wal.WithMetaStore(lentMeta{s.meta}), wal.WithLogger(s.logger), wal.WithSegmentSize(s.segmentBytes),
 		wal.WithSegmentFiler(segment.NewFiler(s.dir, segmentFS{s.fs})))
 	if err != nil {
 		return err
@@ -110,6 +110,13 @@ func (s *logStore) repair() error {
 	s.broken = false
 	return nil
 }
+
+// lentMeta is the meta file as raft-wal has it: its Close leaves the file open, since Raft's votes go on while the log is
+// being reopened.
+type lentMeta struct{ *metaFile }
+
+// Close implements types.MetaStore.
+func (lentMeta) Close() error { return nil }
 
 // view calls f with the log; an error while a repair has not succeeded yet.
 func (s *logStore) view(f func(w *wal.WAL) error) error {
@@ -171,12 +178,11 @@ func (s *logStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Lo
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
-	err := s.repair()
-	if err == nil {
-		err = s.view(func(w *wal.WAL) error { return w.StoreLogs(logs) })
+	err := s.append(logs)
+	if errors.Is(err, wal.ErrSealed) { // raft-wal could not make the next segment, and only logged why
+		err = s.append(logs)
 	}
 	if err != nil {
-		s.broken = true
 		err = diskError(err, "write log", s.dir)
 		s.failure.Store(&err)
 		return err
@@ -189,6 +195,16 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	}
 	s.cache.add(logs)
 	return nil
+}
+
+// append writes logs, after a repair if the last write failed. s.writeMu is held.
+func (s *logStore) append(logs []*raft.Log) error {
+	if err := s.repair(); err != nil {
+		return err
+	}
+	err := s.view(func(w *wal.WAL) error { return w.StoreLogs(logs) })
+	s.broken = err != nil
+	return err
 }
 
 // DeleteRange implements raft.LogStore. Raft deletes prefixes that a snapshot covers (INV-1 of the package), and suffixes

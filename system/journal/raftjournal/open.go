@@ -55,6 +55,9 @@ func (j *Journal) open() error {
 	if err := j.fs.MkdirAll(dir, 0o755); err != nil {
 		return diskError(err, "open journal", dir)
 	}
+	if err := j.fs.syncDir(j.fs.PathDir(dir)); err != nil {
+		return diskError(err, "open journal", dir)
+	}
 	lock, err := j.fs.Lock(j.fs.PathJoin(dir, lockFileName))
 	if err != nil {
 		return &dfs.Error{Kind: dfs.Unavailable, Op: "open journal", Path: dir, Err: err, Detail: "another process has " +
