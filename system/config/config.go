@@ -39,6 +39,7 @@ type Master struct {
 	HTTP     HTTP          `yaml:"http"`
 	Journal  Journal       `yaml:"journal"`
 	Peers    []string      `yaml:"peers" doc:"all masters at first start as id=journal-address/client-address; empty: this one alone"`
+	Join     bool          `yaml:"join" doc:"at its first start, wait to be added to a quorum instead of founding one"`
 	Metadata Metadata      `yaml:"metadata"`
 	Root     Root          `yaml:"root"`
 	Block    Block         `yaml:"block"`

@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/journal"
@@ -112,12 +113,48 @@ func (m *Master) changeQuorum(ctx context.Context, req *proto.ChangeQuorumReques
 	case *proto.ChangeQuorumRequest_Remove:
 		return m.journal.Remove(ctx, change.Remove)
 	case *proto.ChangeQuorumRequest_Transfer:
-		if change.Transfer == "any" {
-			return m.journal.Transfer(ctx, "")
-		}
-		return m.journal.Transfer(ctx, change.Transfer)
+		return m.transfer(ctx, change.Transfer)
 	}
 	return dfs.Errorf(dfs.InvalidArgument, "change the quorum", "", "say what to add, remove or transfer")
+}
+
+// Pace of a transfer: a member that was just added is not up to date yet, loses its election, and is asked again.
+const (
+	transferSettle = time.Second
+	transferPoll   = 20 * time.Millisecond
+)
+
+// transfer hands leadership over and makes sure that it went there.
+func (m *Master) transfer(ctx context.Context, id string) error {
+	target := id
+	if id == "any" {
+		target = ""
+	}
+	for {
+		if err := m.journal.Transfer(ctx, target); err != nil {
+			return err
+		}
+		if m.transferred(ctx, target) {
+			return nil
+		}
+		if ctx.Err() != nil || m.journal.Leader() != m.cfg.ID {
+			return dfs.Errorf(dfs.Unavailable, "transfer leadership", id, "it did not take over in time: see whether it is up and has caught up ('forebay admin report')")
+		}
+	}
+}
+
+// transferred waits for a moment until another member leads: target, or any.
+func (m *Master) transferred(ctx context.Context, target string) bool {
+	ctx, cancel := m.h.WithTimeout(ctx, transferSettle)
+	defer cancel()
+	for {
+		if l := m.journal.Leader(); l != "" && l != m.cfg.ID && (target == "" || l == target) {
+			return true
+		}
+		if m.h.Sleep(ctx, transferPoll) != nil {
+			return false
+		}
+	}
 }
 
 // Checkpoint implements proto.AdminServer.

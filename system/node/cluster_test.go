@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -18,6 +19,8 @@ import (
 	"github.com/forebay/forebay/system/client"
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/ufs/drivers"
 )
 
 // basePort finds a run of free ports for an embedded cluster.
@@ -375,4 +378,92 @@ func BenchmarkReadWarm(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestQuorumGrows: a fourth master that joins gets everything, and can lead when the others hand over to it.
+func TestQuorumGrows(t *testing.T) {
+	c, cl := start(t, 1, 1)
+	ctx := context.Background()
+	for i := range 50 {
+		if err := cl.WriteFile(ctx, dfs.Path(fmt.Sprintf("/f%d", i)), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := c.masterConfig(0)
+	dir := t.TempDir()
+	m := &cfg.Master
+	m.ID, m.Join, m.Peers, m.HTTP.Address = "joiner", true, nil, ""
+	m.Address, m.Journal.Address = "127.0.0.1:0", fmt.Sprintf("127.0.0.1:%d", basePort(t))
+	m.Journal.Dir, m.Metadata.Dir = filepath.Join(dir, "journal"), filepath.Join(dir, "metadata")
+	joiner, err := StartMaster(c.h, cfg, slog.New(slog.DiscardHandler), drivers.Drivers{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		stop, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		_ = joiner.Stop(stop)
+	}()
+	conn, err := c.h.Dial(c.Masters()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	admin := proto.NewAdminClient(conn)
+	call, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	res, err := admin.ChangeQuorum(call, &proto.ChangeQuorumRequest{Change: &proto.ChangeQuorumRequest_Add{
+		Add: &proto.QuorumMember{Id: "joiner", Address: m.Journal.Address}}})
+	if err != nil || len(res.Members) != 2 {
+		t.Fatalf("add: %v, %v", res, err)
+	}
+	if _, err := admin.ChangeQuorum(call, &proto.ChangeQuorumRequest{Change: &proto.ChangeQuorumRequest_Transfer{Transfer: "joiner"}}); err != nil {
+		t.Fatalf("transfer: %v", err)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for !joiner.Serving() {
+		if time.Now().After(deadline) {
+			t.Fatal("the new master does not lead")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	second, err := client.New(client.Config{Host: c.h, Masters: []string{joiner.Address()}, Identity: dfs.Identity{User: "root"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	n := 0
+	for _, err := range second.List(ctx, "/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 50 {
+		t.Errorf("the new master knows %d of 50 files", n)
+	}
+	// The client that only knows the old master finds the new leader by its hint.
+	if err := cl.WriteFile(ctx, "/after", []byte("y")); err != nil {
+		t.Errorf("through the old master: %v", err)
+	}
+	conn2, err := c.h.Dial(joiner.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn2.Close()
+	if _, err := proto.NewAdminClient(conn2).ChangeQuorum(call, &proto.ChangeQuorumRequest{Change: &proto.ChangeQuorumRequest_Transfer{Transfer: "m1"}}); err != nil {
+		t.Fatalf("transfer back: %v", err)
+	}
+	for !c.masters[0].Serving() {
+		if time.Now().After(deadline) {
+			t.Fatal("the old master does not lead again")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if res, err := admin.ChangeQuorum(call, &proto.ChangeQuorumRequest{Change: &proto.ChangeQuorumRequest_Remove{Remove: "joiner"}}); err != nil || len(res.Members) != 1 {
+		t.Errorf("remove: %v, %v", res, err)
+	}
+	if err := cl.WriteFile(ctx, "/alone", []byte("z")); err != nil {
+		t.Errorf("alone again: %v", err)
+	}
 }

@@ -117,8 +117,12 @@ func openInodeStore(h host.Host, c *config.Master, log *slog.Logger) (inodestore
 	})
 }
 
-// parsePeers reads "id=journal-address/client-address". A master without peers is a quorum of its own.
+// parsePeers reads "id=journal-address/client-address". A master without peers is a quorum of its own; one that joins
+// founds none, and so has no members to begin with.
 func parsePeers(c *config.Master) ([]journal.Member, error) {
+	if c.Join {
+		return nil, nil
+	}
 	if len(c.Peers) == 0 {
 		return []journal.Member{{ID: c.ID, Address: c.Journal.Address, Voter: true}}, nil
 	}

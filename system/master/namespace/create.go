@@ -85,15 +85,17 @@ func (t *txn) parents(r *Request, f found, p dfs.Path, recursive bool, op string
 	dir := f.deepest
 	names := p.Components()
 	for _, name := range names[len(names)-f.missing : len(names)-1] {
-		dir = t.newDirectory(r, dir, name, 0o755, dfs.NotPersisted)
+		dir = t.newDirectory(r, dir, name, 0o755, dfs.NotPersisted, true)
 	}
 	return dir, nil
 }
 
-func (t *txn) newDirectory(r *Request, parent *inodestore.Inode, name string, mode uint32, persist dfs.PersistState) *inodestore.Inode {
+// newDirectory makes a directory. empty tells that its under store has nothing in it either, so that there is nothing to
+// load.
+func (t *txn) newDirectory(r *Request, parent *inodestore.Inode, name string, mode uint32, persist dfs.PersistState, empty bool) *inodestore.Inode {
 	n := &inodestore.Inode{
 		ID: dfs.InodeID(t.newID()), Parent: parent.ID, Name: name, Type: dfs.TypeDirectory, Mode: mode & 0o7777,
-		Owner: r.Identity.User, Group: groupOf(r, parent), ModTime: t.e.now(), Persist: persist, Version: 0,
+		Owner: r.Identity.User, Group: groupOf(r, parent), ModTime: t.e.now(), Persist: persist, Loaded: empty,
 	}
 	t.putInode(n)
 	t.putLocation(n)
@@ -236,15 +238,16 @@ func (t *txn) publish(before, n *inodestore.Inode) {
 	t.putInode(n)
 	t.deleteRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, n.Version))
 	t.reindex(before, n)
-	if n.Persist == dfs.ToBePersisted {
-		t.putRecord(inodestore.TablePersist, idKey(uint64(n.ID)), []byte{})
-	} else if before.Persist == dfs.ToBePersisted {
-		t.deleteRecord(inodestore.TablePersist, idKey(uint64(n.ID)))
-	}
 }
 
-// reindex keeps the location and TTL records of a file in step with a change of it.
+// reindex keeps the location, persist and TTL records of a file in step with a change of it.
 func (t *txn) reindex(before, n *inodestore.Inode) {
+	switch {
+	case n.Persist == dfs.ToBePersisted:
+		t.putRecord(inodestore.TablePersist, idKey(uint64(n.ID)), []byte{})
+	case before.Persist == dfs.ToBePersisted:
+		t.deleteRecord(inodestore.TablePersist, idKey(uint64(n.ID)))
+	}
 	switch {
 	case needsLocation(n):
 		t.putLocation(n)

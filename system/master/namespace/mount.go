@@ -31,7 +31,7 @@ func (e *Evaluator) Mount(ctx context.Context, r Request, m mounttable.Mount) (O
 			if err != nil {
 				return err
 			}
-			dir = t.newDirectory(&r, parent, m.Path.Name(), 0o755, dfs.Persisted)
+			dir = t.newDirectory(&r, parent, m.Path.Name(), 0o755, dfs.Persisted, false)
 		} else if err := e.mountable(dir, m.Path); err != nil {
 			return err
 		}

@@ -33,7 +33,7 @@ func (e *Evaluator) MakeDirectory(ctx context.Context, r Request, p dfs.Path, op
 		if persisted {
 			state = dfs.Persisted
 		}
-		out.Inode = t.newDirectory(&r, parent, p.Name(), op.Mode, state)
+		out.Inode = t.newDirectory(&r, parent, p.Name(), op.Mode, state, true)
 		if persisted {
 			err = t.persistParents(out.Inode)
 		}

@@ -153,7 +153,7 @@ func (s *script) run(verb string, args []string, opts map[string]string) (string
 	if f, ok := map[string]func(dfs.Path, []string, map[string]string) (string, error){
 		"mkdir": s.mkdir, "create": s.create, "complete": s.complete, "abandon": s.abandon, "put": s.put, "rm": s.rm, "mv": s.mv,
 		"ls": s.ls, "stat": s.stat, "set": s.set, "xattr": s.xattr, "mount": s.mount, "unmount": s.unmount, "sync": s.sync,
-		"persisted": s.persisted, "tables": s.tables,
+		"persisted": s.persisted, "persist": s.persist, "tables": s.tables,
 	}[verb]; ok {
 		return f(p, args, opts)
 	}
@@ -402,6 +402,11 @@ func (s *script) sync(p dfs.Path, args []string, _ map[string]string) (string, e
 
 func (s *script) persisted(p dfs.Path, _ []string, opts map[string]string) (string, error) {
 	err := s.e.SetPersisted(s.ctx(), nil, p, dfs.InodeID(number(opts, "inode")), uint32(number(opts, "version")), opts["fingerprint"])
+	return "", err
+}
+
+func (s *script) persist(p dfs.Path, _ []string, _ map[string]string) (string, error) {
+	_, err := s.wait(s.e.RequestPersist(s.ctx(), s.request(), p))
 	return "", err
 }
 

@@ -11,7 +11,17 @@ import (
 const (
 	MaxListEntries     = 10_000
 	DefaultListEntries = 1_000
+	maxListBytes       = 4 << 20 // well below the limit of a message, which no page may exceed
 )
+
+// listBytes is about what n takes in an answer.
+func listBytes(n *inodestore.Inode) int {
+	size := 128 + 2*len(n.Name) + len(n.Fingerprint)
+	for name, value := range n.Xattr {
+		size += len(name) + len(value)
+	}
+	return size
+}
 
 // Status answers for one path. Call it inside View.
 func (m *Machine) Status(r inodestore.Reader, req *Request, p dfs.Path) (*inodestore.Inode, error) {
@@ -68,11 +78,13 @@ func (m *Machine) List(r inodestore.Reader, req *Request, p dfs.Path, after stri
 		limit = DefaultListEntries
 	}
 	limit = min(limit, MaxListEntries)
+	size := 0
 	err = r.List(f.inode.ID, after, func(n *inodestore.Inode) bool {
-		if len(entries) == limit {
-			next = entries[limit-1].Name
+		if len(entries) == limit || size > maxListBytes {
+			next = entries[len(entries)-1].Name
 			return false
 		}
+		size += listBytes(n)
 		entries = append(entries, n)
 		return true
 	})

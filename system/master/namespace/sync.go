@@ -57,7 +57,7 @@ func (t *txn) syncParents(f found, dir dfs.Path) *inodestore.Inode {
 	names := dir.Components()
 	up := f.deepest
 	for _, name := range names[len(names)-f.missing:] {
-		up = t.newDirectory(&Request{Identity: dfs.Identity{User: up.Owner, Groups: []string{up.Group}}}, up, name, 0o755, dfs.Persisted)
+		up = t.newDirectory(&Request{Identity: dfs.Identity{User: up.Owner, Groups: []string{up.Group}}}, up, name, 0o755, dfs.Persisted, false)
 	}
 	return up
 }

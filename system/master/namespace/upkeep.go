@@ -269,7 +269,6 @@ func (e *Evaluator) SetPersisted(ctx context.Context, claim *Claim, p dfs.Path, 
 		after.Persist, after.Fingerprint = dfs.Persisted, fingerprint
 		t.putInode(&after)
 		t.reindex(n, &after)
-		t.deleteRecord(inodestore.TablePersist, idKey(uint64(id)))
 		return t.persistParents(&after)
 	})
 	if err != nil {
