@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"github.com/forebay/forebay/system/client"
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/host/hosttest"
 	"github.com/forebay/forebay/system/proto"
 )
 
@@ -79,16 +79,15 @@ func Start(cfg Config) (*Cluster, error) {
 	return c, nil
 }
 
-// freePorts finds ports that were free a moment ago. All are held open until all are found.
+// freePorts finds ports that are free, and that no outgoing connection takes while a process is down.
 func freePorts(n int) ([]string, error) {
+	base, err := hosttest.FreePorts(n)
+	if err != nil {
+		return nil, err
+	}
 	var addresses []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
+	for i := range n {
+		addresses = append(addresses, fmt.Sprintf("127.0.0.1:%d", base+i))
 	}
 	return addresses, nil
 }

@@ -39,7 +39,9 @@ func Network(ctx context.Context, cfg Config) error {
 	}
 	defer conn.Close()
 	n := &network{cfg: cfg, h: h, master: proto.NewMetadataClient(conn), cpu: func() time.Duration { return c.CPU("master") }}
-	n.call = func(ctx context.Context, b *proto.OperationBatch) (*proto.ResultBatch, error) { return n.master.Execute(ctx, b) }
+	n.call = func(ctx context.Context, b *proto.OperationBatch) (*proto.ResultBatch, error) {
+		return n.master.Execute(ctx, b)
+	}
 	return n.run(ctx)
 }
 

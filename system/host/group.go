@@ -74,4 +74,3 @@ func (g *Group) Wait(ctx context.Context) error {
 		}
 	}
 }
-

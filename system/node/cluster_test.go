@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 	"github.com/forebay/forebay/system/client"
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/host/hosttest"
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/ufs/drivers"
 )
@@ -26,31 +26,11 @@ import (
 // basePort finds a run of free ports for an embedded cluster.
 func basePort(t testing.TB) int {
 	t.Helper()
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		if port > 60000 { // the others follow above it
-			continue
-		}
-		free := true
-		for _, offset := range []int{0, 1, 2, 3, 4, 5, workerPort, workerPort + 1, httpMasterPort, httpWorkerPort} {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+offset))
-			if err != nil {
-				free = false
-				break
-			}
-			_ = l.Close()
-		}
-		if free {
-			return port
-		}
+	port, err := hosttest.FreePorts(httpWorkerPort + 2)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no run of free ports found")
-	return 0
+	return port
 }
 
 func up(t testing.TB, cfg UpConfig) (*Cluster, *client.Client) {
