@@ -131,7 +131,8 @@ func (m *Master) transfer(ctx context.Context, id string) error {
 		target = ""
 	}
 	for {
-		if err := m.journal.Transfer(ctx, target); err != nil {
+		err := m.journal.Transfer(ctx, target)
+		if err != nil && !dfs.IsKind(err, dfs.Unavailable) {
 			return err
 		}
 		if m.transferred(ctx, target) {
