@@ -11,8 +11,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,7 +117,11 @@ func (d *demo) steps() error {
 // survey picks regular files of the source.
 func (d *demo) survey() error {
 	if d.cfg.Source == "" {
-		d.cfg.Source = runtime.GOROOT()
+		out, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			return fmt.Errorf("find the Go toolchain's tree: %w; name another directory with --source", err)
+		}
+		d.cfg.Source = strings.TrimSpace(string(out))
 	}
 	stop := errors.New("enough")
 	err := filepath.WalkDir(d.cfg.Source, func(path string, e fs.DirEntry, err error) error {

@@ -41,9 +41,9 @@ type PersistState uint8
 
 // The persistence states.
 const (
-	NotPersisted PersistState = iota // workers only
-	ToBePersisted                    // ASYNC_THROUGH, on its way
-	Persisted                        // the under store has it
+	NotPersisted  PersistState = iota // workers only
+	ToBePersisted                     // ASYNC_THROUGH, on its way
+	Persisted                         // the under store has it
 )
 
 // TTLAction is what happens when a TTL runs out.
