@@ -207,6 +207,7 @@ func (rr *retryReader) reopen() (err error) {
 		return err
 	}
 	if print := FingerprintOf(rr.body); rr.print != "" && print != rr.print {
+		rr.drop() // nobody may read on in another content
 		return dfs.Errorf(dfs.Stale, "read", rr.path, "the content changed in the under store while it was read: read it again")
 	}
 	return nil

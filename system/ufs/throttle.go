@@ -37,6 +37,7 @@ type pace struct {
 
 	mu   sync.Mutex
 	next time.Time // when everything that was granted is paid for
+	seen time.Time // the clock, when it was last looked at
 }
 
 const burst = time.Second
@@ -54,7 +55,7 @@ func (p *pace) take(ctx context.Context, op, path string, n float64) error {
 	if p.unit == 0 || n <= 0 {
 		return nil
 	}
-	wait, ok := p.reserve(time.Duration(n * p.unit * float64(time.Second)))
+	wait, ok := p.reserve(p.cost(n))
 	if !ok {
 		return dfs.Errorf(dfs.ResourceExhausted, op, path, "the mount's throttle would hold this for more than %v: raise it or ask for less", p.most)
 	}
@@ -64,17 +65,41 @@ func (p *pace) take(ctx context.Context, op, path string, n float64) error {
 	return dfs.Wrap(p.h.Sleep(ctx, wait), op, path)
 }
 
-func (p *pace) reserve(cost time.Duration) (wait time.Duration, ok bool) {
+// maxCost is what one call costs at most: at rates that are nearly nothing, the product would not fit a Duration.
+const maxCost = 24 * time.Hour
+
+func (p *pace) cost(n float64) time.Duration {
+	return time.Duration(min(n*p.unit, maxCost.Seconds()) * float64(time.Second))
+}
+
+// charge pays for n units that were taken already: who comes next waits for them.
+func (p *pace) charge(n float64) {
+	if p.unit == 0 || n <= 0 {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.h.Now()
-	if p.next.Sub(now) > p.most+cost+burst { // no grant reaches so far: the clock was set back
-		p.next = now
+	p.settle()
+	p.next = p.next.Add(p.cost(n))
+}
+
+// settle brings next up to the present, less the burst that may be saved up. The caller holds mu.
+func (p *pace) settle() (now time.Time) {
+	now = p.h.Now()
+	if now.Before(p.seen) { // the clock was set back: what is owed does not grow by that
+		p.next = p.next.Add(now.Sub(p.seen))
 	}
+	p.seen = now
 	if earliest := now.Add(-burst); p.next.Before(earliest) {
 		p.next = earliest
 	}
-	wait = p.next.Sub(now)
+	return now
+}
+
+func (p *pace) reserve(cost time.Duration) (wait time.Duration, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wait = p.next.Sub(p.settle())
 	if wait > p.most {
 		return 0, false
 	}
@@ -137,7 +162,8 @@ type throttledReader struct {
 	owed int // bytes read and not yet paid for
 }
 
-// Read pays for what the read before gave, since what a read will give is not known before it.
+// Read pays for what the read before gave, since what a read will give is not known before it. The last one is paid by
+// Close, without a wait: most readers take just what they asked for and never see the end.
 func (r *throttledReader) Read(p []byte) (int, error) {
 	if err := r.t.bytes.take(r.ctx, "read", r.path, float64(r.owed)); err != nil {
 		return 0, err
@@ -145,6 +171,12 @@ func (r *throttledReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	r.owed = n
 	return n, err
+}
+
+func (r *throttledReader) Close() error {
+	r.t.bytes.charge(float64(r.owed))
+	r.owed = 0
+	return r.ReadCloser.Close()
 }
 
 // Fingerprint implements Fingerprinted.

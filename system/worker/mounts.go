@@ -147,6 +147,7 @@ func (w *Worker) mountLoop() {
 			continue // the heartbeat says that no master answers
 		}
 		if dropped := w.mounts.refresh(mounts); len(dropped) > 0 {
+			// A group without a limit always takes a task, and Stop waits for it.
 			_ = w.tasks.Go(w.ctx, "close-stores", func() error {
 				_ = w.h.Sleep(w.ctx, closeGrace) // or the worker stops
 				for _, s := range dropped {

@@ -187,16 +187,19 @@ func (s *Store) headerOf(f *file) header {
 	return header{id: f.id, geometry: f.geometry, persisted: f.persisted, pinned: f.pinned}
 }
 
-// writeHeader brings the header of an open pair up to date.
-func (s *Store) writeHeader(ctx context.Context, b *backing) error {
+// writeHeader brings the header of an open pair up to date. persisted says that the file is about to be (a commit sets
+// it in memory only once it has succeeded). It goes to the slot that does not hold the newest one, so that a torn write
+// leaves that.
+func (s *Store) writeHeader(ctx context.Context, b *backing, persisted bool) error {
 	if err := b.file.lock.Lock(ctx); err != nil {
-		return err
+		return dfs.Wrap(err, "write header", b.file.id.String()) // the caller's time, not the disk
 	}
 	defer b.file.lock.Unlock()
 	s.mu.Lock()
 	b.sequence++
 	h := s.headerOf(b.file)
 	h.sequence = b.sequence
+	h.persisted = h.persisted || persisted
 	meta := b.meta
 	s.mu.Unlock()
 	_, err := meta.WriteAt(h.encode(), slotOffset(h.sequence))
@@ -236,14 +239,25 @@ func syncDir(fs vfs.FS, dir string) error {
 }
 
 // vacate frees what a block takes on a tier: its records and data, and the pair's files with the last block. The caller
-// owns the index's busy entry.
-func (s *Store) vacate(f *file, index uint32, tierIndex int, used int64) {
+// owns the index's busy entry. A crash before the records are erased leaves the block as it was; after it, space without
+// records, which the file's next use or the pair's removal gives back.
+func (s *Store) vacate(f *file, b *block, tierIndex int) {
 	erased := s.tiers[tierIndex].Failed() != nil
-	for !s.removeIfLast(f, tierIndex) {
+	s.leave(f, tierIndex, func() {
 		if !erased {
 			erased = true
-			s.eraseBlock(f, index, tierIndex)
+			s.eraseBlock(f, b, tierIndex)
 		}
+	})
+	s.tiers[tierIndex].Release(b.used)
+}
+
+// leave takes one from a pair's blocks, and removes the pair with the last one; if others are on it, erase is called
+// first. Two that leave at a time may each find the other there and be the last one when they are done: so both look
+// again, and the count never reaches 0 while the pair has its names.
+func (s *Store) leave(f *file, tierIndex int, erase func()) {
+	for !s.removeIfLast(f, tierIndex) {
+		erase()
 		s.mu.Lock()
 		b := f.backings[tierIndex]
 		others := b.blocks > 1
@@ -251,14 +265,10 @@ func (s *Store) vacate(f *file, index uint32, tierIndex int, used int64) {
 			b.blocks--
 		}
 		s.mu.Unlock()
-		if others {
-			break
-		}
-		if s.ctx.Err() != nil { // the store closes: the next start finds what is left
-			break
+		if others || s.ctx.Err() != nil { // the store closes: the next start finds what is left
+			return
 		}
 	}
-	s.tiers[tierIndex].Release(used)
 }
 
 // removeIfLast removes the pair if one block is all that is on it.
@@ -296,22 +306,23 @@ func (s *Store) removePair(tierIndex int, id dfs.FileVersion) {
 }
 
 // eraseBlock makes a block's pages absent: records first, so that none is left without its data, then the data's space.
-func (s *Store) eraseBlock(f *file, index uint32, tierIndex int) {
+// It covers all that was ever written of the block, also by a write that was aborted before the file had a length.
+func (s *Store) eraseBlock(f *file, erased *block, tierIndex int) {
 	b, err := s.use(s.ctx, f, tierIndex)
 	if err != nil {
 		return
 	}
 	defer s.done(b)
 	s.mu.Lock()
-	g := f.geometry
+	g := geometry{f.geometry.blockSize, erased.reach}
 	s.mu.Unlock()
-	if zero := make([]byte, g.pagesIn(index)*recordBytes); len(zero) > 0 {
-		if _, err := b.meta.WriteAt(zero, g.recordOffset(index, 0)); err != nil {
+	if zero := make([]byte, g.pagesIn(erased.index)*recordBytes); len(zero) > 0 {
+		if _, err := b.meta.WriteAt(zero, g.recordOffset(erased.index, 0)); err != nil {
 			_ = s.diskError(tierIndex, err, "evict block", s.nameOf(tierIndex, f.id)+metaSuffix)
 			return
 		}
 	}
-	start, end := g.blockSpan(index)
+	start, end := g.blockSpan(erased.index)
 	s.punch(b, start, end)
 }
 

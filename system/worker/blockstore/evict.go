@@ -1,6 +1,7 @@
 package blockstore
 
 import (
+	"context"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -60,9 +61,9 @@ func (s *Store) evictOne(tierIndex int) bool {
 		}
 		s.mu.Lock()
 	}
-	if f.blocks[key.Index] != b || b.pins > 0 || f.busy[key.Index] != nil {
+	if f.blocks[key.Index] != b || !s.evictable(key) {
 		s.mu.Unlock()
-		return true // it went by itself, or is used again: look for another
+		return true // during the attempt to move it, it went by itself, is used again or was pinned: look for another
 	}
 	s.Counters.EvictedBlocks.Add(1)
 	s.Counters.EvictedBytes.Add(b.used)
@@ -147,9 +148,9 @@ func (s *Store) move(x held, target int) bool {
 		s.mu.Lock()
 		s.backingOf(f, target).blocks++
 		s.mu.Unlock()
-		moved = s.copyBlock(x, target) == nil
+		moved = s.copyBlock(s.ctx, x, target, true) == nil
 		if !moved {
-			s.vacate(f, b.index, target, b.used)
+			s.vacate(f, b, target)
 		}
 	}
 	s.mu.Lock()
@@ -163,40 +164,43 @@ func (s *Store) move(x held, target int) bool {
 	}
 	s.mu.Unlock()
 	if dead && moved {
-		s.vacate(f, b.index, target, b.used)
+		s.vacate(f, b, target)
 	}
 	if dead || moved {
-		s.vacate(f, b.index, from, b.used)
+		s.vacate(f, b, from)
 	}
 	s.endBusy(f, b.index)
 	return moved && !dead
 }
 
-// copyBlock copies a block's pages; a bad one ends it.
-func (s *Store) copyBlock(x held, target int) error {
+// copyBlock copies a block's pages to another tier, with their records or (of a write that is not committed: INV-2)
+// without; a bad page ends it. The caller owns the busy entry, so that nobody changes the block.
+func (s *Store) copyBlock(ctx context.Context, x held, target int, records bool) error {
 	f, b := x.file, x.block
 	s.mu.Lock()
 	pages, g := b.pageList(), f.geometry
 	s.mu.Unlock()
-	to, err := s.use(s.ctx, f, target)
+	to, err := s.use(ctx, f, target)
 	if err != nil {
 		return err
 	}
 	defer s.done(to)
 	room := scratch.Get().(*[]byte)
 	defer scratch.Put(room)
-	destination := held{f, &block{index: b.index, tier: target}}
 	for _, page := range pages {
-		start, end := g.span(b.index, page)
-		data := (*room)[:end-start]
-		first := page * chunksPerPage
-		sums := b.sums[first:min(first+chunksPerPage, len(b.sums))] // busy: nobody changes them
-		if _, err := s.readVerified(s.ctx, x, g, page, sums, start, data); err != nil {
+		stored := b.stored(g, page)
+		data := (*room)[:stored.end-stored.start]
+		if _, err := s.readVerified(ctx, x, stored, stored.start, data); err != nil {
 			return err
 		}
-		var fixed pageSums
-		copy(fixed[:], sums)
-		if err := s.writePage(s.ctx, destination, g, page, data, &fixed); err != nil {
+		if err := s.writeData(to, stored.start, data); err != nil {
+			return err
+		}
+		var sums pageSums
+		if copy(sums[:], stored.sums); !records {
+			continue
+		}
+		if err := s.writeRecord(to, g.recordOffset(b.index, page), stored.start, int64(len(data)), &sums); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package blockstore
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 
 	"github.com/forebay/forebay/system/dfs"
 )
@@ -28,6 +29,22 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type geometry struct {
 	blockSize int64
 	length    int64 // of the file version; pages end there
+}
+
+// Bounds of what a reference, which comes from the network, and a header, which comes from a disk, may say. Within them
+// no offset of a page, a record or a block overflows an int64, and block indexes fit 32 bits.
+const (
+	maxBlockBytes = 1 << 40
+	maxFileBytes  = 1 << 60
+)
+
+func (g geometry) valid() bool {
+	return g.blockSize > 0 && g.blockSize <= maxBlockBytes && g.length >= 0 && g.length <= g.mostBytes()
+}
+
+// mostBytes is how long a file of this block size may be.
+func (g geometry) mostBytes() int64 {
+	return min(maxFileBytes, g.blockSize*math.MaxUint32)
 }
 
 func (g geometry) pagesPerBlock() int {
@@ -150,7 +167,7 @@ func decodeHeader(b []byte) (h header, ok bool) {
 	h.persisted, h.pinned = b[28]&1 != 0, b[28]&2 != 0
 	h.geometry.blockSize = int64(binary.LittleEndian.Uint64(b[32:]))
 	h.geometry.length = int64(binary.LittleEndian.Uint64(b[40:]))
-	return h, h.geometry.blockSize > 0 && h.geometry.length >= 0
+	return h, h.geometry.valid()
 }
 
 // newestHeader picks the newer whole slot of a meta file's first bytes.

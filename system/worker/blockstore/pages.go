@@ -31,8 +31,12 @@ func (s *Store) newBlock(f *file, index uint32, tierIndex int) *block {
 	return &block{index: index, tier: tierIndex}
 }
 
-// set records a page. g is the geometry as of now: a block whose file's length was not known grows.
-func (b *block) set(page int, sums *pageSums, pageBytes int64) {
+// set records a page, of which the file has pageBytes: a block whose file's length was not known grows. The caller holds
+// mu, or is the only one who knows the block.
+func (b *block) set(g geometry, page int, sums *pageSums, pageBytes int64) {
+	start, _ := g.span(b.index, page)
+	b.end = max(b.end, start+pageBytes)
+	b.reach = max(b.reach, b.end)
 	for page>>6 >= len(b.valid) {
 		b.valid = append(b.valid, 0)
 	}
@@ -47,11 +51,32 @@ func (b *block) set(page int, sums *pageSums, pageBytes int64) {
 	}
 }
 
-func (b *block) clear(page int) {
-	if b.has(page) {
-		b.valid[page>>6] &^= 1 << (page & 63)
-		b.pages--
+// clear forgets a page. Without its last page a block ends where that began: all others are full.
+func (b *block) clear(g geometry, page int) {
+	if !b.has(page) {
+		return
 	}
+	b.valid[page>>6] &^= 1 << (page & 63)
+	b.pages--
+	if start, end := b.span(g, page); end == b.end {
+		b.end = start
+	}
+}
+
+// span is the range of a page as it was stored, whatever a reference says of the file's length (INV-6).
+func (b *block) span(g geometry, page int) (start, end int64) {
+	g.length = b.end
+	return g.span(b.index, page)
+}
+
+// covers tells whether all that a reference means by a page is held. The caller holds mu.
+func (b *block) covers(ref *Ref, page int) bool {
+	if b == nil || !b.has(page) {
+		return false
+	}
+	_, want := ref.geometry().span(b.index, page)
+	_, end := b.span(ref.geometry(), page)
+	return want <= end
 }
 
 // pageList lists the pages that are held.
@@ -82,8 +107,7 @@ func (s *Store) Has(ref *Ref, offset int64) bool {
 		return false
 	}
 	index, page := ref.geometry().locate(offset)
-	b := f.blocks[index]
-	return b != nil && b.has(page)
+	return f.blocks[index].covers(ref, page)
 }
 
 // TierOf is the index of the tier that holds the page at offset, or -1.
@@ -95,7 +119,7 @@ func (s *Store) TierOf(ref *Ref, offset int64) int {
 		return -1
 	}
 	index, page := ref.geometry().locate(offset)
-	if b := f.blocks[index]; b != nil && b.has(page) {
+	if b := f.blocks[index]; b.covers(ref, page) {
 		return b.tier
 	}
 	return -1
@@ -105,12 +129,15 @@ func (s *Store) TierOf(ref *Ref, offset int64) int {
 // is not held, or was found bad and has been dropped. Only of data that the under store does not have is a bad page an
 // error: Corrupted.
 func (s *Store) Read(ctx context.Context, ref *Ref, offset int64, p []byte) (crc uint32, hit bool, err error) {
-	x, page, sums, err := s.pinPage(ctx, ref, offset)
+	if start, end := ref.PageSpan(offset); offset < start || offset > end || int64(len(p)) > end-offset {
+		return 0, false, dfs.Errorf(dfs.InvalidArgument, "read page", ref.describe(), "range %d+%d is not in one page of the file", offset, len(p))
+	}
+	x, page, stored, err := s.pinPage(ctx, ref, offset)
 	if err != nil || x.block == nil {
 		return 0, false, err
 	}
 	defer s.unpin(x.file, x.block)
-	crc, err = s.readVerified(ctx, x, ref.geometry(), page, sums, offset, p)
+	crc, err = s.readVerified(ctx, x, stored, offset, p)
 	if err == nil {
 		s.Counters.Hits.Add(1)
 		return crc, true, nil
@@ -124,8 +151,22 @@ func (s *Store) Read(ctx context.Context, ref *Ref, offset int64, p []byte) (crc
 // errBadPage says that a page's bytes are not those that were written.
 var errBadPage = errors.New("checksum mismatch")
 
+// storedPage is where a page's bytes lie in the file and what they must sum to: a copy, for use without mu.
+type storedPage struct {
+	start, end int64
+	sums       []uint32
+}
+
+// stored copies what is known of a page that is held. The caller holds mu.
+func (b *block) stored(g geometry, page int) (p storedPage) {
+	p.start, p.end = b.span(g, page)
+	first := page * chunksPerPage
+	p.sums = slices.Clone(b.sums[first:min(first+chunksPerPage, len(b.sums))])
+	return p
+}
+
 // pinPage finds the page and keeps its block. The block is nil when it is not held.
-func (s *Store) pinPage(ctx context.Context, ref *Ref, offset int64) (x held, page int, sums []uint32, err error) {
+func (s *Store) pinPage(ctx context.Context, ref *Ref, offset int64) (x held, page int, stored storedPage, err error) {
 	index, page := ref.geometry().locate(offset)
 	for {
 		s.mu.Lock()
@@ -133,30 +174,29 @@ func (s *Store) pinPage(ctx context.Context, ref *Ref, offset int64) (x held, pa
 		if f == nil {
 			s.mu.Unlock()
 			s.Counters.Misses.Add(1)
-			return held{}, page, nil, nil
+			return held{}, page, stored, nil
 		}
 		if w := f.busy[index]; w != nil && !w.writing {
 			s.release(f)
 			s.mu.Unlock()
 			if err := w.done.Wait(ctx); err != nil {
-				return held{}, page, nil, dfs.Wrap(err, "read page", ref.describe())
+				return held{}, page, stored, dfs.Wrap(err, "read page", ref.describe())
 			}
 			continue
 		}
 		b := f.blocks[index]
-		if b == nil || !b.has(page) {
+		if !b.covers(ref, page) {
 			s.release(f)
 			s.mu.Unlock()
 			s.Counters.Misses.Add(1)
-			return held{}, page, nil, nil
+			return held{}, page, stored, nil
 		}
 		b.pins++
-		first := page * chunksPerPage
-		sums = slices.Clone(b.sums[first:min(first+chunksPerPage, len(b.sums))])
+		stored = b.stored(f.geometry, page)
 		s.policies[b.tier].Touch(b.id(f))
 		s.release(f) // the block holds it
 		s.mu.Unlock()
-		return held{f, b}, page, sums, nil
+		return held{f, b}, page, stored, nil
 	}
 }
 
@@ -174,14 +214,12 @@ func (s *Store) unpin(f *file, b *block) {
 // scratch is for reads that are not aligned to chunks.
 var scratch = sync.Pool{New: func() any { b := make([]byte, dfs.PageSizeBytes); return &b }}
 
-// readVerified reads [offset, offset+len(p)) of a page and checks the chunks that it touches.
-func (s *Store) readVerified(ctx context.Context, x held, g geometry, page int, sums []uint32, offset int64, p []byte) (uint32, error) {
-	start, end := g.span(x.block.index, page)
+// readVerified reads [offset, offset+len(p)) of a page, in which it must lie, and checks the chunks that it touches. The
+// caller pins the block, or owns its busy entry.
+func (s *Store) readVerified(ctx context.Context, x held, page storedPage, offset int64, p []byte) (uint32, error) {
+	start, end, sums := page.start, page.end, page.sums
 	from := start + (offset-start)/chunkBytes*chunkBytes
 	to := min(start+(offset+int64(len(p))-start+chunkBytes-1)/chunkBytes*chunkBytes, end)
-	if offset < start || offset+int64(len(p)) > end {
-		return 0, dfs.Errorf(dfs.InvalidArgument, "read page", x.file.id.String(), "range %d+%d is not in one page", offset, len(p))
-	}
 	whole := p
 	if from != offset || to != offset+int64(len(p)) {
 		room := scratch.Get().(*[]byte)
@@ -238,6 +276,7 @@ func (s *Store) dropPage(ctx context.Context, x held, page int, ref *Ref) error 
 	f, b := x.file, x.block
 	s.mu.Lock()
 	persisted, g := f.persisted, f.geometry
+	start, end := b.span(g, page)
 	s.clearPage(f, b, page)
 	s.mu.Unlock()
 	s.log.Warn("a page's checksum is wrong: it is dropped", "file", ref.describe(), "block", b.id(f).String(), "page", page, "persisted", persisted)
@@ -252,7 +291,6 @@ func (s *Store) dropPage(ctx context.Context, x held, page int, ref *Ref) error 
 		return nil
 	}
 	s.Counters.LostPages.Add(1)
-	start, end := g.span(b.index, page)
 	return dfs.Errorf(dfs.Corrupted, "read page", ref.describe(), "bytes %d to %d (block %v) fail their checksum and the under store does not "+
 		"have them yet: read from another worker's replica if there is one, else write the file again", start, end, b.id(f))
 }
@@ -265,8 +303,8 @@ func (s *Store) clearPage(f *file, b *block, page int) {
 	if s.complete(f, b) {
 		s.note(f, b.index, false)
 	}
-	b.clear(page)
-	start, end := f.geometry.span(b.index, page)
+	start, end := b.span(f.geometry, page)
+	b.clear(f.geometry, page)
 	b.used -= cost(end - start)
 	s.tiers[b.tier].Release(cost(end - start))
 	s.policies[b.tier].Add(b.id(f), -cost(end-start))
@@ -309,7 +347,7 @@ func (s *Store) Fill(ctx context.Context, ref *Ref, offset int64, data []byte) (
 
 // install makes a page visible. The caller holds mu and has reserved its room.
 func (s *Store) install(f *file, b *block, page int, sums *pageSums, pageBytes int64) {
-	b.set(page, sums, pageBytes)
+	b.set(f.geometry, page, sums, pageBytes)
 	s.policies[b.tier].Add(b.id(f), cost(pageBytes))
 	if s.complete(f, b) {
 		s.note(f, b.index, true)
@@ -394,22 +432,39 @@ func (s *Store) writePage(ctx context.Context, x held, g geometry, page int, dat
 	}
 	defer s.done(b)
 	start, _ := g.span(x.block.index, page)
-	if _, err := b.data.WriteAt(data, start); err != nil {
-		return s.diskError(b.tier, err, "write page", s.nameOf(b.tier, x.file.id)+dataSuffix)
+	if err := s.writeData(b, start, data); err != nil {
+		return err
 	}
-	r := record(x.file.id, start, int64(len(data)), sums)
-	if _, err := b.meta.WriteAt(r[:], g.recordOffset(x.block.index, page)); err != nil {
-		return s.diskError(b.tier, err, "write page", s.nameOf(b.tier, x.file.id)+metaSuffix)
-	}
-	return nil
+	return s.writeRecord(b, g.recordOffset(x.block.index, page), start, int64(len(data)), sums)
+}
+
+// writeData writes a page's bytes to an open pair. Without a record they are nothing.
+func (s *Store) writeData(b *backing, start int64, data []byte) error {
+	_, err := b.data.WriteAt(data, start)
+	return s.diskErrorOrNil(b.tier, err, "write page", s.nameOf(b.tier, b.file.id)+dataSuffix)
+}
+
+// writeRecord writes the record of the page [start, start+length) at its place in the meta file.
+func (s *Store) writeRecord(b *backing, at, start, length int64, sums *pageSums) error {
+	r := record(b.file.id, start, length, sums)
+	_, err := b.meta.WriteAt(r[:], at)
+	return s.diskErrorOrNil(b.tier, err, "write page", s.nameOf(b.tier, b.file.id)+metaSuffix)
 }
 
 // waitRoom asks the evictor for bytes on a tier and waits until something was evicted, at most for limit.
+//
+// Room that came free since the caller looked is seen here: whoever gives room back releases it before endBusy takes mu
+// to replace s.room, so that a release not seen below sets the event that is taken below.
 func (s *Store) waitRoom(ctx context.Context, tierIndex int, bytes int64, limit time.Duration) bool {
-	if s.tiers[tierIndex].Failed() != nil || bytes > s.tiers[tierIndex].Capacity() {
+	t := s.tiers[tierIndex]
+	if t.Failed() != nil || bytes > t.Capacity() {
 		return false
 	}
 	s.mu.Lock()
+	if t.Used()+bytes <= t.Capacity() {
+		s.mu.Unlock()
+		return ctx.Err() == nil
+	}
 	room := s.room
 	s.demand[tierIndex] += bytes
 	s.mu.Unlock()
@@ -453,7 +508,7 @@ func (f *file) setBusy(index uint32, w *busy) {
 
 // cleanUp gives a dropped block's room back.
 func (s *Store) cleanUp(f *file, b *block) {
-	s.vacate(f, b.index, b.tier, b.used)
+	s.vacate(f, b, b.tier)
 	s.endBusy(f, b.index)
 }
 

@@ -90,7 +90,19 @@ func (s *Store) recoverPair(tierIndex int, path string) (kept bool, err error) {
 	if err != nil || len(pages) == 0 {
 		return false, err
 	}
-	return s.adopt(tierIndex, h, pages), nil
+	kept, strays := s.adopt(tierIndex, h, pages)
+	if kept {
+		s.eraseStrays(tierIndex, h.id, strays)
+	}
+	return kept, nil
+}
+
+// eraseStrays gives the space of blocks back that another tier has. Their pair stays, for its other blocks.
+func (s *Store) eraseStrays(tierIndex int, id dfs.FileVersion, strays []*block) {
+	f, _ := s.files.Get(&file{id: id})
+	for _, b := range strays {
+		s.eraseBlock(f, b, tierIndex)
+	}
 }
 
 // found is a page that has a whole record.
@@ -132,8 +144,9 @@ func (s *Store) readRecords(meta diskFile, h header) (pages []found, err error) 
 }
 
 // adopt puts recovered pages into memory. A block that a faster tier has as well was being moved when the process ended:
-// the copy there is whole or fails its checksums, so the slower one is left out, and its pair's space is punched.
-func (s *Store) adopt(tierIndex int, h header, pages []found) (kept bool) {
+// the copy there is whole or fails its checksums, so the slower one is a stray, for erasing. (Only cached blocks are moved:
+// a page that had not arrived on the faster tier is fetched again.)
+func (s *Store) adopt(tierIndex int, h header, pages []found) (kept bool, strays []*block) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f, ok := s.files.Get(&file{id: h.id})
@@ -148,6 +161,7 @@ func (s *Store) adopt(tierIndex int, h header, pages []found) (kept bool) {
 		p := &pages[i]
 		b := f.blocks[p.block]
 		if b != nil && b.tier != tierIndex {
+			strays = noteStray(strays, p, f.geometry)
 			continue
 		}
 		if b == nil {
@@ -155,13 +169,22 @@ func (s *Store) adopt(tierIndex int, h header, pages []found) (kept bool) {
 			f.blocks[p.block] = b
 			s.Counters.RecoveredBlocks.Add(1)
 		}
-		b.set(p.page, &p.sums, p.bytes)
+		b.set(f.geometry, p.page, &p.sums, p.bytes)
 		b.used += cost(p.bytes)
 		s.tiers[tierIndex].ForceReserve(cost(p.bytes))
 		s.policies[tierIndex].Add(b.id(f), cost(p.bytes))
 		kept = true
 	}
-	return kept
+	return kept, strays
+}
+
+// noteStray adds a page to the block of its index, which is the last of strays if there is one: pages ascend.
+func noteStray(strays []*block, p *found, g geometry) []*block {
+	if n := len(strays); n == 0 || strays[n-1].index != p.block {
+		strays = append(strays, &block{index: p.block})
+	}
+	strays[len(strays)-1].set(g, p.page, &p.sums, p.bytes)
+	return strays
 }
 
 // scrubLoop checks everything that is held, over and over, at the configured pace.

@@ -223,16 +223,12 @@ func (s *Store) rewriteHeader(ctx context.Context, place *backing) error {
 		return err
 	}
 	defer s.done(b)
-	return s.diskErrorOrNil(b.tier, s.writeHeader(ctx, b), "write header", s.nameOf(b.tier, f.id))
+	return s.diskErrorOrNil(b.tier, s.writeHeader(ctx, b, false), "write header", s.nameOf(b.tier, f.id))
 }
 
 // unkeep undoes a backing.blocks++ that stood for no block.
 func (s *Store) unkeep(f *file, tierIndex int) {
-	if !s.removeIfLast(f, tierIndex) {
-		s.mu.Lock()
-		f.backings[tierIndex].blocks--
-		s.mu.Unlock()
-	}
+	s.leave(f, tierIndex, func() {})
 	s.mu.Lock()
 	s.forgetIfEmpty(f)
 	s.mu.Unlock()
@@ -292,17 +288,15 @@ func (s *Store) checkPage(ctx context.Context, f *file, index uint32, page int, 
 		return nil
 	}
 	b.pins++
-	first := page * chunksPerPage
-	sums := slices.Clone(b.sums[first:min(first+chunksPerPage, len(b.sums))])
-	g := f.geometry
+	stored := b.stored(f.geometry, page)
 	s.mu.Unlock()
 	defer s.unpin(f, b)
 	room := scratch.Get().(*[]byte)
 	defer scratch.Put(room)
-	start, end := g.span(index, page)
+	bytes := stored.end - stored.start
 	r.Pages++
-	r.Bytes += end - start
-	_, err := s.readVerified(ctx, held{f, b}, g, page, sums, start, (*room)[:end-start])
+	r.Bytes += bytes
+	_, err := s.readVerified(ctx, held{f, b}, stored, stored.start, (*room)[:bytes])
 	if errors.Is(err, errBadPage) {
 		r.BadPages++
 		_ = s.dropPage(ctx, held{f, b}, page, &Ref{File: f.id}) // it is counted and logged; who reads it next is told

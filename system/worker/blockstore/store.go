@@ -29,6 +29,7 @@ package blockstore
 import (
 	"context"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,9 +91,9 @@ type Ref struct {
 
 func (r *Ref) geometry() geometry { return geometry{r.BlockSize, r.Length} }
 
-// Check tells whether the reference can be used at all.
+// Check tells whether the reference can be used at all: it comes from the network.
 func (r *Ref) Check(op string) error {
-	if r.BlockSize <= 0 || r.Length < 0 || r.File.Inode == 0 {
+	if r.File.Inode == 0 || !r.geometry().valid() {
 		return dfs.Errorf(dfs.InvalidArgument, op, r.describe(), "block size %d, length %d: the reference is broken; stat the file again", r.BlockSize, r.Length)
 	}
 	return nil
@@ -173,6 +174,8 @@ type block struct {
 	valid []uint64 // bitmap of pages
 	sums  []uint32 // chunk sums, chunksPerPage for each page, the last page's only as many as it has
 	pages int      // set bits
+	end   int64    // in the file: behind the last page held. Only that page may be short (INV-6)
+	reach int64    // in the file: behind what was ever written, which is what erasing has to cover
 	used  int64    // bytes reserved on the tier
 	pins  int
 	dead  bool // dropped; the last unpin cleans up
@@ -279,7 +282,8 @@ func (s *Store) Tiers() []*proto.TierInfo {
 }
 
 // hold finds or makes the file of ref and keeps it. The caller holds mu, and calls release later. It is nil when the
-// reference disagrees with what is held (another block size): such a file is not cached twice.
+// reference disagrees with what is held (another block size, or with create another length): such a file is not cached
+// twice. Readers do not change the length: theirs may be old, or a lie.
 func (s *Store) hold(ref *Ref, create bool) *file {
 	f, ok := s.files.Get(&file{id: ref.File})
 	if !ok {
@@ -293,7 +297,10 @@ func (s *Store) hold(ref *Ref, create bool) *file {
 	if f.geometry.blockSize != ref.BlockSize {
 		return nil
 	}
-	f.geometry.length = max(f.geometry.length, ref.Length)
+	if create && !s.extend(f, ref.Length) {
+		s.forgetIfEmpty(f)
+		return nil
+	}
 	f.pinned = f.pinned || ref.Pinned
 	if ref.Persisted && !f.persisted {
 		f.persisted = true
@@ -301,6 +308,36 @@ func (s *Store) hold(ref *Ref, create bool) *file {
 	}
 	f.refs++
 	return f
+}
+
+// extend takes length for f's, unless what is held says otherwise: then it is false. A file's length may be known only
+// from below (a writer that got some of its blocks), and grows until a short page shows that it has ended. Blocks whose
+// end it was have pages missing by the new length, and are reported as removed. The caller holds mu.
+func (s *Store) extend(f *file, length int64) bool {
+	old := f.geometry.length
+	if length == old || length == 0 {
+		return true
+	}
+	if len(f.blocks) == 0 && len(f.busy) == 0 {
+		f.geometry.length = length
+		return true
+	}
+	if length < old || old == 0 {
+		f.geometry.length = max(old, length)
+		return length > old
+	}
+	index, page := f.geometry.locate(old - 1)
+	b := f.blocks[index]
+	_, full := geometry{f.geometry.blockSize, math.MaxInt64}.span(index, page)
+	if b != nil && b.end == old && old < full {
+		return false
+	}
+	was := b != nil && s.complete(f, b)
+	f.geometry.length = length
+	if was && !s.complete(f, b) {
+		s.note(f, index, false)
+	}
+	return true
 }
 
 // release undoes hold. The caller holds mu. A file of which nothing is left leaves the tree.

@@ -48,6 +48,9 @@ func (w *Writer) endless() geometry { return geometry{w.ref.BlockSize, math.MaxI
 // Append takes data at offset, at or behind the end of what was taken before. Of a page that is not covered from its
 // start nothing is kept. An error ends the write: Abort it.
 func (w *Writer) Append(ctx context.Context, offset int64, data []byte) error {
+	if most := w.endless().mostBytes(); offset > most-int64(len(data)) {
+		return dfs.Errorf(dfs.InvalidArgument, "write", w.ref.describe(), "%d bytes at %d: a file with blocks of %d bytes ends at %d", len(data), offset, w.ref.BlockSize, most)
+	}
 	if offset < w.next {
 		return dfs.Errorf(dfs.InvalidArgument, "write", w.ref.describe(), "offset %d after %d bytes: chunks must ascend", offset, w.next)
 	}
@@ -99,10 +102,10 @@ func (w *Writer) flush(ctx context.Context, index uint32, page int, data []byte)
 	}
 	defer s.done(bk)
 	start, _ := w.endless().span(index, page)
-	if _, err := bk.data.WriteAt(data, start); err != nil {
-		return s.diskError(b.tier, err, "write page", s.nameOf(b.tier, w.file.id)+dataSuffix)
+	if err := s.writeData(bk, start, data); err != nil {
+		return err
 	}
-	b.set(page, &sums, int64(len(data)))
+	b.set(w.endless(), page, &sums, int64(len(data)))
 	return nil
 }
 
@@ -115,28 +118,68 @@ func (w *Writer) stage(ctx context.Context, index uint32, bytes int64) (*block, 
 		return nil, err
 	}
 	deadline := w.s.h.Now().Add(w.s.config.WriteWait)
-	for {
-		w.s.mu.Lock()
-		tierIndex, ok := w.s.reserve(b, bytes)
-		if ok {
-			if b == nil {
-				b = w.s.newBlock(w.file, index, tierIndex)
-				w.blocks = append(w.blocks, b)
-			}
-			b.used += bytes
+	for wait := min(w.s.config.FillWait, w.s.config.WriteWait); ; wait = deadline.Sub(w.s.h.Now()) {
+		grown, tierIndex := w.grow(b, index, bytes)
+		if grown != nil {
+			return grown, nil
 		}
-		w.s.mu.Unlock()
-		if ok {
+		if wait > 0 && ctx.Err() == nil && w.s.waitRoom(ctx, tierIndex, bytes, wait) {
+			continue
+		}
+		if b != nil && w.spill(ctx, b, bytes) {
 			return b, nil
 		}
-		left := deadline.Sub(w.s.h.Now())
-		if left <= 0 || !w.s.waitRoom(ctx, tierIndex, bytes, left) {
+		if left := deadline.Sub(w.s.h.Now()); left <= 0 || ctx.Err() != nil || w.s.tiers[tierIndex].Failed() != nil {
 			if b == nil {
 				w.s.endBusy(w.file, index)
 			}
 			return nil, w.noRoom(ctx, tierIndex)
 		}
 	}
+}
+
+// grow reserves bytes for b, or for a new block at index when it is nil. Without room it names the tier to wait for.
+func (w *Writer) grow(b *block, index uint32, bytes int64) (grown *block, tierIndex int) {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	tierIndex, ok := w.s.reserve(b, bytes)
+	if !ok {
+		return nil, tierIndex
+	}
+	if b == nil {
+		b = w.s.newBlock(w.file, index, tierIndex)
+		w.blocks = append(w.blocks, b)
+	}
+	b.used += bytes
+	return b, tierIndex
+}
+
+// spill moves a block that is being written to a lower tier with room for it and bytes more. A block begins on the tier
+// that has room for its first page, and what is being written cannot be evicted: many writers that began together would
+// else fill the fastest tier with halves of blocks and wait for each other, however empty the others are.
+func (w *Writer) spill(ctx context.Context, b *block, bytes int64) bool {
+	s, from := w.s, b.tier
+	for to := from + 1; to < len(s.tiers); to++ {
+		if !s.tiers[to].Reserve(b.used + bytes) {
+			continue
+		}
+		s.mu.Lock()
+		s.backingOf(w.file, to).blocks++
+		s.mu.Unlock()
+		left := &block{index: b.index, used: b.used, reach: b.reach} // what stays behind
+		if s.copyBlock(ctx, held{w.file, b}, to, false) != nil {
+			left.used += bytes
+			s.vacate(w.file, left, to)
+			continue
+		}
+		s.mu.Lock()
+		b.tier = to
+		b.used += bytes
+		s.mu.Unlock()
+		s.vacate(w.file, left, from)
+		return true
+	}
+	return false
 }
 
 func (w *Writer) noRoom(ctx context.Context, tierIndex int) error {
@@ -182,12 +225,17 @@ func (w *Writer) claim(ctx context.Context, index uint32) error {
 
 // Commit makes the write visible. persisted says that the under store has it; if not, it is synced first (INV-3). It
 // answers the indexes of the blocks that are complete, as far as the length is known.
+//
+// That a file is unpersisted is known before anything of it is visible, and that it is persisted only once all has
+// succeeded: what was there before must not become evictable by a commit that fails. A crash before the header leaves
+// data without records, which is nothing; between headers of two tiers, the blocks of one, which the client was not told
+// of, and unpersisted if either header says so.
 func (w *Writer) Commit(ctx context.Context, persisted bool) ([]uint32, error) {
 	s := w.s
 	s.mu.Lock()
 	length := max(w.file.geometry.length, w.next)
 	w.file.geometry.length = length
-	w.file.persisted = persisted
+	w.file.persisted = w.file.persisted && persisted
 	s.mu.Unlock()
 	if w.filled > 0 && w.next == length {
 		index, page := w.endless().locate(w.next - 1)
@@ -203,11 +251,11 @@ func (w *Writer) Commit(ctx context.Context, persisted bool) ([]uint32, error) {
 		}
 	}
 	for _, t := range tiers {
-		if err := w.record(ctx, t, geometry{w.ref.BlockSize, length}, persisted); err != nil {
+		if err := w.record(ctx, t, w.endless(), persisted); err != nil {
 			return nil, err
 		}
 	}
-	return w.install()
+	return w.install(persisted)
 }
 
 // record writes the records of what lies on one tier, between the syncs that INV-3 asks for.
@@ -232,7 +280,7 @@ func (w *Writer) record(ctx context.Context, tierIndex int, g geometry, persiste
 			return s.diskError(tierIndex, err, "write records", name+metaSuffix)
 		}
 	}
-	if err := s.writeHeader(ctx, bk); err != nil {
+	if err := s.writeHeader(ctx, bk, persisted); err != nil {
 		return s.diskError(tierIndex, err, "write header", name+metaSuffix)
 	}
 	if persisted {
@@ -243,12 +291,12 @@ func (w *Writer) record(ctx context.Context, tierIndex int, g geometry, persiste
 
 // recordsOf is the block's part of a meta file.
 func recordsOf(id dfs.FileVersion, g geometry, b *block) []byte {
-	all := make([]byte, g.pagesIn(b.index)*recordBytes)
+	all := make([]byte, geometry{g.blockSize, b.end}.pagesIn(b.index)*recordBytes)
 	for _, page := range b.pageList() {
 		var sums pageSums
 		first := page * chunksPerPage
 		copy(sums[:], b.sums[first:min(first+chunksPerPage, len(b.sums))])
-		start, end := g.span(b.index, page)
+		start, end := b.span(g, page)
 		r := record(id, start, end-start, &sums)
 		copy(all[page*recordBytes:], r[:])
 	}
@@ -256,7 +304,7 @@ func recordsOf(id dfs.FileVersion, g geometry, b *block) []byte {
 }
 
 // install puts the staged blocks among the others.
-func (w *Writer) install() (complete []uint32, err error) {
+func (w *Writer) install(persisted bool) (complete []uint32, err error) {
 	s := w.s
 	s.mu.Lock()
 	for _, b := range w.blocks {
@@ -267,6 +315,10 @@ func (w *Writer) install() (complete []uint32, err error) {
 	}
 	blocks := w.blocks
 	w.blocks = nil
+	if persisted && !w.file.persisted {
+		w.file.persisted = true
+		s.noteAll(w.file)
+	}
 	for _, b := range blocks {
 		w.file.blocks[b.index] = b
 		s.policies[b.tier].Add(b.id(w.file), b.used)
@@ -292,7 +344,7 @@ func (w *Writer) Abort() {
 	}
 	w.ended = true
 	for _, b := range w.blocks {
-		w.s.vacate(w.file, b.index, b.tier, b.used)
+		w.s.vacate(w.file, b, b.tier)
 		w.s.endBusy(w.file, b.index)
 	}
 	w.blocks = nil

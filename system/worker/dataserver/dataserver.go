@@ -127,6 +127,9 @@ func (s *Server) write(stream grpc.ServerStream) (*proto.WriteResponse, error) {
 	if err := stream.RecvMsg(page); err != nil {
 		return nil, ended(err, "")
 	}
+	if len(page.Data) > 0 { // it would be dropped without a word
+		return nil, dfs.Errorf(dfs.InvalidArgument, "write", page.Header.GetFile().GetUfsPath(), "the first message has data besides the header: send it in the next")
+	}
 	u, err := s.begin(ctx, page.Header)
 	if err != nil {
 		return nil, err
@@ -201,6 +204,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func (u *upload) take(ctx context.Context, m *proto.WriteRequest) error {
 	if got := crc32.Checksum(m.Data, castagnoli); got != m.Crc32C {
 		return dfs.Errorf(dfs.Corrupted, "write", u.name, "the chunk at %d arrived with checksum %08x, sent was %08x: send it again", m.Offset, got, m.Crc32C)
+	}
+	if u.ufs == nil && !m.Cache { // an answer would acknowledge what nobody keeps
+		return dfs.Errorf(dfs.InvalidArgument, "write", u.name, "the chunk at %d is for neither the cache nor the under store", m.Offset)
 	}
 	if u.ufs != nil {
 		if m.Offset != u.next {

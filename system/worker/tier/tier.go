@@ -4,6 +4,7 @@
 package tier
 
 import (
+	"context"
 	"errors"
 	"math"
 	"sync"
@@ -160,9 +161,13 @@ func Convert(err error, op, path string) error {
 		return nil
 	case errors.As(err, &already):
 		return err
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded): // the caller gave up: no fault of the disk
+		return dfs.Wrap(err, op, path)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return &dfs.Error{Kind: dfs.NoSpace, Op: op, Path: path, Err: err,
 			Detail: "the disk is full before the tier's capacity is: lower the capacity or free space on the disk"}
+	case errors.Is(err, syscall.EFBIG): // an offset that a client chose must not cost the tier
+		return &dfs.Error{Kind: dfs.NoSpace, Op: op, Path: path, Err: err, Detail: "the disk's file system cannot hold a file of this length"}
 	case errors.Is(err, syscall.EROFS):
 		return &dfs.Error{Kind: dfs.ReadOnly, Op: op, Path: path, Err: err, Detail: "the disk is mounted read-only: see the kernel's log"}
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):

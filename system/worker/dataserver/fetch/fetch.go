@@ -66,16 +66,19 @@ type Fetcher struct {
 	// Counters may be read at any time.
 	Counters Counters
 
-	mu       sync.Mutex
-	flights  map[pageKey]*flight
-	streams  map[dfs.FileVersion]sequence
-	verified map[dfs.FileVersion]string // fingerprints compared by Stat, for stores whose readers cannot tell
+	mu      sync.Mutex
+	flights map[pageKey]*flight
+	streams map[dfs.FileVersion]sequence
 }
 
 // prefetchPause is how long nothing is fetched ahead after the store had no room.
 const prefetchPause = time.Second
 
-// maxRemembered bounds the maps of what is remembered of files; they start anew when it is met.
+// minFlightBytes is what a page counts for at least, against the bounds on a run: files of tiny blocks have tiny pages, and
+// each takes a flight.
+const minFlightBytes = 64 << 10
+
+// maxRemembered bounds the map of what is remembered of files; it starts anew when it is met.
 const maxRemembered = 4096
 
 // New makes a fetcher; Close ends it.
@@ -91,7 +94,7 @@ func New(h host.Host, c Config) *Fetcher {
 	}
 	f := &Fetcher{h: h, c: c, tasks: host.NewGroup(h, 0), slots: host.NewSemaphore(h, int64(c.MaxFetches)),
 		ahead: host.NewSemaphore(h, int64(c.MaxPrefetches)), memory: host.NewSemaphore(h, c.MaxBytes), moves: host.NewSemaphore(h, 2),
-		flights: map[pageKey]*flight{}, streams: map[dfs.FileVersion]sequence{}, verified: map[dfs.FileVersion]string{}}
+		flights: map[pageKey]*flight{}, streams: map[dfs.FileVersion]sequence{}}
 	f.ctx, f.cancel = h.WithCancel(context.Background())
 	return f
 }
@@ -149,7 +152,10 @@ func (f *Fetcher) Read(ctx context.Context, q Request, take func(Piece) error) e
 		return dfs.Errorf(dfs.InvalidArgument, "read", q.File.UfsPath, "range %d+%d: both must be at least 0", q.Offset, q.Length)
 	}
 	f.Counters.Reads.Add(1)
-	end := min(q.Offset+min(q.Length, ref.Length), ref.Length)
+	if q.Offset >= ref.Length {
+		return nil
+	}
+	end := q.Offset + min(q.Length, ref.Length-q.Offset) // neither overflows
 	r := &reader{f: f, ctx: ctx, q: &q, ref: ref, next: q.Offset, end: end, take: take}
 	defer r.drop()
 	window := f.window(&q, ref, end)
@@ -222,7 +228,7 @@ func (f *Fetcher) claim(ref *blockstore.Ref, from, to int64) (run []*flight, nex
 			at = end
 			continue
 		}
-		if bytes += end - start; bytes > f.c.MaxRunBytes && len(run) > 0 {
+		if bytes += max(end-start, minFlightBytes); bytes > f.c.MaxRunBytes && len(run) > 0 {
 			return run, at
 		}
 		run = append(run, f.newFlight(key, end))

@@ -131,7 +131,10 @@ func closing() error {
 // failRun lands flights without a page. That the fetch's own time ran out says nothing of the readers' deadlines, and
 // another worker would fare no better: it is the under store's fault.
 func (f *Fetcher) failRun(run []*flight, err error) {
-	if k := dfs.KindOf(err); k == dfs.DeadlineExceeded || k == dfs.Canceled {
+	switch k := dfs.KindOf(err); {
+	case f.ctx.Err() != nil: // Close cut it off: another worker may well answer
+		err = closing()
+	case k == dfs.DeadlineExceeded || k == dfs.Canceled:
 		err = dfs.Errorf(dfs.UnderStore, "fetch", "", "the under store did not answer within %v: try again", f.c.Timeout)
 	}
 	for _, fl := range run {
@@ -142,7 +145,7 @@ func (f *Fetcher) failRun(run []*flight, err error) {
 // fetch reads a run in one ranged read and stores it page by page.
 func (f *Fetcher) fetch(ctx context.Context, m *proto.FileRef, ref *blockstore.Ref, run []*flight) {
 	start, end := run[0].key.start, run[len(run)-1].end
-	body, err := f.open(ctx, m, ref, start, end-start)
+	body, err := f.open(ctx, m, start, end-start)
 	if err != nil {
 		f.failRun(run, err)
 		return
@@ -181,7 +184,7 @@ func stale(m *proto.FileRef, format string, args ...any) error {
 }
 
 // open begins a ranged read and compares the fingerprint of what it reads with the reference's (INV-2).
-func (f *Fetcher) open(ctx context.Context, m *proto.FileRef, ref *blockstore.Ref, offset, length int64) (io.ReadCloser, error) {
+func (f *Fetcher) open(ctx context.Context, m *proto.FileRef, offset, length int64) (io.ReadCloser, error) {
 	store, err := f.c.Mount(ctx, dfs.MountID(m.MountId))
 	if err != nil {
 		return nil, dfs.Wrap(err, "fetch", m.UfsPath)
@@ -191,23 +194,18 @@ func (f *Fetcher) open(ctx context.Context, m *proto.FileRef, ref *blockstore.Re
 	if err != nil {
 		return nil, dfs.Wrap(err, "fetch", m.UfsPath)
 	}
-	if err := f.checkFingerprint(ctx, store, ufs.FingerprintOf(body), m, ref); err != nil {
+	if err := f.checkFingerprint(ctx, store, ufs.FingerprintOf(body), m); err != nil {
 		_ = body.Close()
 		return nil, err
 	}
 	return body, nil
 }
 
-// checkFingerprint compares the reader's fingerprint, or for stores whose readers have none, once for each file
-// version, that of Stat.
-func (f *Fetcher) checkFingerprint(ctx context.Context, store ufs.Store, got string, m *proto.FileRef, ref *blockstore.Ref) error {
+// checkFingerprint compares the reader's fingerprint, or for stores whose readers have none, that of Stat, asked after the
+// reader was opened: each time, since a content may change between two reads of the same version.
+func (f *Fetcher) checkFingerprint(ctx context.Context, store ufs.Store, got string, m *proto.FileRef) error {
 	if m.Fingerprint == "" {
 		return nil
-	}
-	if got == "" {
-		f.mu.Lock()
-		got = f.verified[ref.File]
-		f.mu.Unlock()
 	}
 	if got == "" {
 		e, err := store.Stat(ctx, m.UfsPath)
@@ -215,12 +213,6 @@ func (f *Fetcher) checkFingerprint(ctx context.Context, store ufs.Store, got str
 			return dfs.Wrap(err, "fetch", m.UfsPath)
 		}
 		got = e.Fingerprint
-		f.mu.Lock()
-		if len(f.verified) >= maxRemembered {
-			clear(f.verified)
-		}
-		f.verified[ref.File] = got
-		f.mu.Unlock()
 	}
 	if got != m.Fingerprint {
 		f.Counters.StaleReads.Add(1)

@@ -136,7 +136,7 @@ func (r *reader) join(at, room int64) {
 		}
 		fl.board()
 		r.flights = append(r.flights, fl)
-		room -= end - start
+		room -= max(end-start, minFlightBytes)
 		at, r.joined = end, end
 	}
 	r.f.mu.Unlock()
@@ -185,7 +185,7 @@ func (r *reader) passThrough() error {
 		}
 		at = pageEnd
 	}
-	body, err := r.f.open(r.ctx, r.q.File, r.ref, r.next, end-r.next)
+	body, err := r.f.open(r.ctx, r.q.File, r.next, end-r.next)
 	if err != nil {
 		return err
 	}
