@@ -131,7 +131,7 @@ type faultyFS struct {
 	vfs.FS
 	log  atomic.Bool // writes to log segments fail, and no file can be made
 	meta atomic.Bool // writes to the file of terms and votes fail
-	torn bool        // half of a failing write reaches the disk
+	how  string      // what a failing write does: "nothing", "torn" (half of it is there), "unsynced" (all of it is)
 }
 
 func (f *faultyFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -162,24 +162,34 @@ func (f faultyFile) WriteAt(p []byte, offset int64) (int, error) {
 	if !f.fails.Load() {
 		return f.File.WriteAt(p, offset)
 	}
-	if f.fs.torn {
+	switch f.fs.how {
+	case "torn":
 		_, _ = f.File.WriteAt(p[:len(p)/2], offset)
+	case "unsynced":
+		return f.File.WriteAt(p, offset)
 	}
 	return 0, syscall.ENOSPC
+}
+
+func (f faultyFile) SyncData() error {
+	if f.fails.Load() {
+		return syscall.ENOSPC
+	}
+	return f.File.SyncData()
 }
 
 // TestDiskFull: proposals fail with a clear kind while the disk is full, nothing panics, and all heals when there is space;
 // what was refused is not there afterwards, what was acknowledged is.
 func TestDiskFull(t *testing.T) {
-	for _, torn := range []bool{false, true} {
+	for _, how := range []string{"nothing", "torn", "unsynced"} {
 		for _, entryBytes := range []int{10, 3000} { // the second fills a segment often, so that it fails in a rotation
-			t.Run(fmt.Sprintf("torn=%v,bytes=%d", torn, entryBytes), func(t *testing.T) { testDiskFull(t, torn, entryBytes) })
+			t.Run(fmt.Sprint(how, entryBytes), func(t *testing.T) { testDiskFull(t, how, entryBytes) })
 		}
 	}
 }
 
-func testDiskFull(t *testing.T, torn bool, entryBytes int) {
-	fs := &faultyFS{FS: vfs.NewMem(), torn: torn}
+func testDiskFull(t *testing.T, how string, entryBytes int) {
+	fs := &faultyFS{FS: vfs.NewMem(), how: how}
 	c := lone(fs)
 	sm := journaltest.NewRecorder(c.Host)
 	j := mustOpen(t, c, sm)
@@ -467,7 +477,11 @@ func TestTrimsByItself(t *testing.T) {
 				}
 			}
 			for ctx := patient(t); ctx.Err() == nil; time.Sleep(time.Millisecond) {
-				if st := j.Status(); st.FirstLogIndex > 700 && st.LogBytes < 2*metaSlotBytes+64<<10 && sm.FlushedIndex() >= st.SnapshotIndex-1 {
+				names, err := c.Host.FS().List("/journal/snapshots")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if st := j.Status(); len(names) == 1 && st.FirstLogIndex > 700 && st.LogBytes < 2*metaSlotBytes+64<<10 && sm.FlushedIndex() >= st.SnapshotIndex-1 {
 					return
 				}
 			}

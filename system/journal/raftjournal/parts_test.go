@@ -230,11 +230,13 @@ func TestLastCommand(t *testing.T) {
 	s = open()
 	want(5, 0, 4)
 	want(3, 0, 0)
-	if err := s.DeleteRange(1, 5); err != nil { // a snapshot at 90 has come, whose last command is 88
+	store(command(6, 1))
+	if err := s.DeleteRange(1, 6); err != nil { // a snapshot at 90 has come, whose last command is 88
 		t.Fatal(err)
 	}
 	store(own(91), own(92))
 	want(92, 88, 88)
+	want(90, 88, 88)
 	store(command(93, 1))
 	want(93, 88, 93)
 	for i := uint64(94); i < 94+2*ownEntriesKept; i++ {

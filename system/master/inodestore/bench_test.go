@@ -120,11 +120,11 @@ func BenchmarkDisk(b *testing.B) {
 	if err := s.Flush(); err != nil {
 		b.Fatal(err)
 	}
-	if err := s.db.Compact(b.Context(), []byte{0}, []byte{0xff}, true); err != nil {
+	if err := s.current.Load().db.Compact(b.Context(), []byte{0}, []byte{0xff}, true); err != nil {
 		b.Fatal(err)
 	}
 	st := s.Stats()
-	m := s.db.Metrics()
+	m := s.current.Load().db.Metrics()
 	b.Log(m.String())
 	total := m.Total()
 	b.ReportMetric(float64(total.TablesSize)/benchFiles, "B/inode")

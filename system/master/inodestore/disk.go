@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -16,40 +15,6 @@ import (
 
 // fileSystem adds to the host's disk the steps that both drivers share.
 type fileSystem struct{ vfs.FS }
-
-// asideSuffix names the state that a replacement has moved away but not removed yet.
-const asideSuffix = ".replaced"
-
-// replace puts the directory (or file) source in the place of current. A crash in the middle leaves one of the two for
-// finishReplace to find.
-func (f fileSystem) replace(current, source string) error {
-	aside := current + asideSuffix
-	if err := f.RemoveAll(aside); err != nil && !oserror.IsNotExist(err) {
-		return err
-	}
-	if err := f.Rename(current, aside); err != nil {
-		return err
-	}
-	if err := f.Rename(source, current); err != nil {
-		return errors.Join(err, f.Rename(aside, current))
-	}
-	if err := f.syncDir(f.PathDir(current)); err != nil {
-		return err
-	}
-	return f.RemoveAll(aside)
-}
-
-// finishReplace repairs what a crash within replace left.
-func (f fileSystem) finishReplace(current string) error {
-	aside := current + asideSuffix
-	if _, err := f.Stat(aside); err != nil {
-		return nil
-	}
-	if _, err := f.Stat(current); oserror.IsNotExist(err) {
-		return f.Rename(aside, current)
-	}
-	return f.RemoveAll(aside)
-}
 
 // makeDir makes dir so that it survives a crash; its parents are there or are the caller's to sync.
 func (f fileSystem) makeDir(dir string) error {
@@ -65,6 +30,19 @@ func (f fileSystem) syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// writeFile writes a file and syncs it; its directory is the caller's to sync.
+func (f fileSystem) writeFile(name string, data []byte) error {
+	file, err := f.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
 }
 
 // readFile reads a whole file.
@@ -99,14 +77,9 @@ func corruptedError(op, path string, cause any) error {
 		"away and start again, and this member rebuilds it", fmt.Sprint(cause))
 }
 
-// openError is diskError for opening, where an unreadable file means a damaged store and a held lock another process.
+// openError is diskError for opening, where an unreadable file means a damaged store.
 func openError(err error, dir string) error {
-	text := err.Error()
-	switch {
-	case strings.Contains(text, "lock held") || errors.Is(err, syscall.EAGAIN):
-		return dfs.Errorf(dfs.Unavailable, "open inode store", dir,
-			"another process uses this directory: stop it, or give this master a directory of its own")
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EROFS):
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EROFS) {
 		return diskError(err, "open inode store", dir)
 	}
 	return corruptedError("open inode store", dir, err)

@@ -59,9 +59,6 @@ func OpenHeap(h host.Host, dir string) (Store, error) {
 	if dir == "" {
 		return s, nil
 	}
-	if err := s.fs.finishReplace(dir); err != nil {
-		return nil, diskError(err, "open inode store", dir)
-	}
 	if err := s.fs.makeDir(dir); err != nil {
 		return nil, diskError(err, "open inode store", dir)
 	}

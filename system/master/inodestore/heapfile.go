@@ -219,19 +219,27 @@ func (s *heapStore) Replace(dir string) error {
 	if err := next.load(); err != nil {
 		return err
 	}
-	flushed := next.applied.Load()
-	if s.dir == "" {
-		flushed = 0
-		if err := s.fs.RemoveAll(dir); err != nil {
-			return diskError(err, "replace inode store", dir)
+	flushed := uint64(0)
+	if s.dir != "" {
+		if err := s.adopt(dir); err != nil {
+			return diskError(err, "replace inode store", s.dir)
 		}
-	} else if err := s.fs.replace(s.dir, dir); err != nil {
-		return diskError(err, "replace inode store", s.dir)
+		flushed = next.applied.Load()
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.state = next.state
 	s.applied.Store(next.applied.Load())
 	s.flushed.Store(flushed)
-	return nil
+	s.mu.Unlock()
+	return diskError(s.fs.RemoveAll(dir), "remove a used checkpoint", dir)
+}
+
+// adopt makes the file in dir our own.
+func (s *heapStore) adopt(dir string) error {
+	s.flushMu.Lock()
+	defer s.flushMu.Unlock()
+	if err := s.fs.Rename(s.file(dir), s.file(s.dir)); err != nil {
+		return err
+	}
+	return s.fs.syncDir(s.dir)
 }

@@ -3,6 +3,7 @@ package inodestore
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 
@@ -33,10 +34,10 @@ type pebbleStore struct {
 	cache *cache
 	block *pebble.Cache
 
+	lock    io.Closer  // of dir
 	applyMu sync.Mutex // Apply against the short end of a checkpoint; never held while waiting for anything but the disk
 	applied atomic.Uint64
-	swapMu  sync.RWMutex // Replace against Stats, which monitoring may call at any time
-	db      *pebble.DB
+	current atomic.Pointer[generation]
 }
 
 // OpenPebble opens or makes the store in dir on the host's disk, which no other process may use meanwhile. A store that
@@ -44,35 +45,21 @@ type pebbleStore struct {
 func OpenPebble(h host.Host, dir string, opts Options) (Store, error) {
 	opts = opts.withDefaults()
 	s := &pebbleStore{fs: fileSystem{h.FS()}, dir: dir, opts: opts, cache: newCache(opts.InodeCacheBytes)}
-	if err := s.fs.finishReplace(dir); err != nil {
+	if err := s.fs.makeDir(dir); err != nil {
 		return nil, diskError(err, "open inode store", dir)
 	}
+	lock, err := s.fs.Lock(s.fs.PathJoin(dir, lockFileName))
+	if err != nil {
+		return nil, dfs.Errorf(dfs.Unavailable, "open inode store", dir, "another process uses this directory: stop it, or "+
+			"give this master a directory of its own; %v", err)
+	}
+	s.lock = lock
 	s.block = pebble.NewCache(opts.BlockCacheBytes)
-	if err := s.open(); err != nil {
+	if err := s.openCurrent(); err != nil {
 		s.block.Unref()
-		return nil, err
+		return nil, errors.Join(err, lock.Close())
 	}
 	return s, nil
-}
-
-// open opens the database in s.dir and reads its applied index.
-func (s *pebbleStore) open() (err error) {
-	defer func() { // a table or manifest of random bytes can panic inside Pebble: to us it is a bad disk
-		if r := recover(); r != nil {
-			err = corruptedError("open inode store", s.dir, r)
-		}
-	}()
-	db, err := pebble.Open(s.dir, s.opts.pebble(s.fs.FS, s.block))
-	if err != nil {
-		return openError(err, s.dir)
-	}
-	index, err := readApplied(db, nil)
-	if err != nil {
-		return errors.Join(openError(err, s.dir), db.Close())
-	}
-	s.db = db
-	s.applied.Store(index)
-	return nil
 }
 
 // readApplied reads the applied index that opts can see; 0 when there is none.
@@ -115,10 +102,12 @@ func (s *pebbleStore) readChild(parent dfs.InodeID, name string) (*Inode, error)
 	buf := keyPool.Get().(*[]byte)
 	defer keyPool.Put(buf)
 	*buf = inodeKey((*buf)[:0], parent, name)
+	g := s.acquire()
+	defer g.release()
 	if s.opts.LastLevelFilterBits > 0 {
-		return s.seekChild(*buf, parent, name)
+		return s.seekChild(g.db, *buf, parent, name)
 	}
-	record, done, err := s.db.Get(*buf)
+	record, done, err := g.db.Get(*buf)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	}
@@ -130,8 +119,8 @@ func (s *pebbleStore) readChild(parent dfs.InodeID, name string) (*Inode, error)
 }
 
 // seekChild is for stores with a filter on the last level, which Get never asks.
-func (s *pebbleStore) seekChild(key []byte, parent dfs.InodeID, name string) (n *Inode, err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
+func (s *pebbleStore) seekChild(db *pebble.DB, key []byte, parent dfs.InodeID, name string) (n *Inode, err error) {
+	it, err := db.NewIter(&pebble.IterOptions{UseL6Filters: true})
 	if err != nil {
 		return nil, diskError(err, "read inode", s.dir)
 	}
@@ -160,7 +149,9 @@ func (s *pebbleStore) List(parent dfs.InodeID, after string, yield func(*Inode) 
 
 // Record implements Reader.
 func (s *pebbleStore) Record(t Table, key []byte) ([]byte, error) {
-	value, done, err := s.db.Get(recordKey(nil, t, key))
+	g := s.acquire()
+	defer g.release()
+	value, done, err := g.db.Get(recordKey(nil, t, key))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
 	}
@@ -186,7 +177,9 @@ func (s *pebbleStore) Records(t Table, prefix, from []byte, yield func(key, valu
 
 // scan calls each for the keys within the bounds until it returns false or an error.
 func (s *pebbleStore) scan(opts *pebble.IterOptions, op string, each func(key, value []byte) (bool, error)) error {
-	it, err := s.db.NewIter(opts)
+	g := s.acquire()
+	defer g.release()
+	it, err := g.db.NewIter(opts)
 	if err != nil {
 		return diskError(err, op, s.dir)
 	}
@@ -259,7 +252,8 @@ var batchPool = sync.Pool{New: func() any { return new(pebbleBatch) }}
 // until there is space.
 func (s *pebbleStore) Apply(index uint64, fill func(Batch)) error {
 	b := batchPool.Get().(*pebbleBatch)
-	b.batch = s.db.NewBatch()
+	db := s.current.Load().db // Replace does not run meanwhile
+	b.batch = db.NewBatch()
 	defer b.release()
 	fill(b)
 	b.value = binary.BigEndian.AppendUint64(b.value[:0], index)
@@ -267,7 +261,7 @@ func (s *pebbleStore) Apply(index uint64, fill func(Batch)) error {
 
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
-	if err := s.db.Apply(b.batch, pebble.NoSync); err != nil {
+	if err := db.Apply(b.batch, pebble.NoSync); err != nil {
 		return diskError(err, "apply to inode store", s.dir)
 	}
 	for i := range b.touched {

@@ -6,7 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// What the pebble driver does with its disk: flushing, checkpoints, replacement, figures.
+// What the pebble driver does with its disk: flushing, checkpoints, figures.
 
 // AppliedIndex implements Store.
 func (s *pebbleStore) AppliedIndex() uint64 { return s.applied.Load() }
@@ -14,7 +14,9 @@ func (s *pebbleStore) AppliedIndex() uint64 { return s.applied.Load() }
 // FlushedIndex implements Store. It reads the index out of the tables themselves, so it can never be too high; a table
 // is in the version that this sees only after it and the manifest were synced.
 func (s *pebbleStore) FlushedIndex() uint64 {
-	index, err := readApplied(s.db, &pebble.IterOptions{OnlyReadGuaranteedDurable: true})
+	g := s.acquire()
+	defer g.release()
+	index, err := readApplied(g.db, &pebble.IterOptions{OnlyReadGuaranteedDurable: true})
 	if err != nil { // unreadable: nothing is known to be safe, so nothing may be trimmed
 		return 0
 	}
@@ -26,7 +28,9 @@ func (s *pebbleStore) Flush() error {
 	if s.FlushedIndex() == s.AppliedIndex() {
 		return nil
 	}
-	return diskError(s.db.Flush(), "flush inode store", s.dir)
+	g := s.acquire()
+	defer g.release()
+	return diskError(g.db.Flush(), "flush inode store", s.dir)
 }
 
 // Checkpoint implements Store. With the write-ahead log off a checkpoint holds what tables hold and silently leaves the
@@ -41,54 +45,26 @@ func (s *pebbleStore) Checkpoint(dir string) (uint64, error) {
 	if err := s.Flush(); err != nil {
 		return 0, err
 	}
+	g := s.acquire()
+	defer g.release()
 	index := s.applied.Load()
-	if err := s.db.Checkpoint(dir); err != nil {
+	if err := g.db.Checkpoint(dir); err != nil {
 		return 0, diskError(err, "checkpoint inode store", dir)
 	}
 	return index, nil
-}
-
-// Replace implements Store. It checks the checkpoint by opening it where it lies before it gives up the present state.
-func (s *pebbleStore) Replace(dir string) error {
-	s.swapMu.Lock()
-	defer s.swapMu.Unlock()
-	if err := s.verify(dir); err != nil {
-		return err
-	}
-	err := s.db.Close()
-	if err == nil {
-		err = s.fs.replace(s.dir, dir)
-	}
-	if err != nil {
-		err = diskError(err, "replace inode store", s.dir)
-	}
-	s.cache.clear()
-	return errors.Join(err, s.open()) // after a failure the former state, if it is still there
-}
-
-// verify tells whether a store opens in dir.
-func (s *pebbleStore) verify(dir string) error {
-	if _, err := s.fs.Stat(dir); err != nil {
-		return diskError(err, "replace inode store", dir)
-	}
-	probe := &pebbleStore{fs: s.fs, dir: dir, opts: s.opts, block: s.block}
-	if err := probe.open(); err != nil {
-		return err
-	}
-	return diskError(probe.db.Close(), "replace inode store", dir)
 }
 
 // Stats implements Store. The number of inodes comes from the tables' properties: entries less twice the deletions (a
 // deletion counts as an entry and cancels one), and the memtable's bytes at what an entry takes there. Overwritten
 // entries count double until a compaction.
 func (s *pebbleStore) Stats() Stats {
-	s.swapMu.RLock()
-	defer s.swapMu.RUnlock()
+	g := s.acquire()
+	defer g.release()
 	const memtableEntryBytes = 100
-	m := s.db.Metrics()
+	m := g.db.Metrics()
 	st := Stats{DiskBytes: int64(m.DiskSpaceUsage()), Inodes: int64(m.MemTable.Size) / memtableEntryBytes}
 	s.cache.stats(&st)
-	levels, err := s.db.SSTables(pebble.WithProperties())
+	levels, err := g.db.SSTables(pebble.WithProperties())
 	if err != nil {
 		return st
 	}
@@ -105,9 +81,9 @@ func (s *pebbleStore) Stats() Stats {
 // Close implements Store. It flushes, so that a clean restart replays nothing.
 func (s *pebbleStore) Close() error {
 	err := s.Flush()
-	s.swapMu.Lock()
-	defer s.swapMu.Unlock()
-	err = errors.Join(err, diskError(s.db.Close(), "close inode store", s.dir))
+	g := s.current.Load()
+	g.release()
+	err = errors.Join(err, diskError(<-g.closed, "close inode store", s.dir))
 	s.block.Unref()
-	return err
+	return errors.Join(err, s.lock.Close())
 }

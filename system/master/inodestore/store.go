@@ -94,11 +94,14 @@ type Store interface {
 	FlushedIndex() uint64
 	// Flush makes everything applied durable.
 	Flush() error
-	// Checkpoint flushes and writes a consistent copy into the new directory dir.
+	// Checkpoint flushes and writes a consistent, synced copy into the new directory dir. It may run beside Apply.
 	Checkpoint(dir string) (uint64, error)
-	// Replace swaps the state for a checkpoint in dir, which it consumes. No other call may run meanwhile.
+	// Replace swaps the state for a checkpoint in dir, which it consumes. Readers may go on meanwhile and see either state;
+	// Apply, Flush and Checkpoint may not. When it fails the present state stays.
 	Replace(dir string) error
+	// Stats may be called at any time before Close.
 	Stats() Stats
+	// Close flushes. Nothing may be called meanwhile or afterwards.
 	Close() error
 }
 

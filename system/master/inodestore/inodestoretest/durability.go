@@ -203,6 +203,49 @@ func testConcurrent(t *testing.T, d Driver) {
 	wg.Wait()
 }
 
+// testReplaceUnderReaders: readers go on while checkpoints replace the state under them, and see one state or the other,
+// never an error.
+func testReplaceUnderReaders(t *testing.T, d Driver) {
+	s := fresh(t, d)
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	put(t, s, 1, File(1, 2, "n"), File(1, 2, "o"))
+	for range 3 {
+		wg.Go(func() {
+			for !stop.Load() {
+				if n, err := s.Child(1, "n"); n == nil || err != nil {
+					t.Errorf("child: %v, %v", n, err)
+					return
+				}
+				entries := 0
+				err := s.List(1, "", func(*inodestore.Inode) bool {
+					n, err := s.Child(1, "o") // a reader within a reader
+					entries++
+					return n != nil && err == nil
+				})
+				if entries != 2 || err != nil {
+					t.Errorf("list: %d entries, %v", entries, err)
+					return
+				}
+				if _, err := s.Record(inodestore.TableMeta, []byte("k")); err != nil {
+					t.Error(err)
+				}
+				s.Stats()
+				s.FlushedIndex()
+			}
+		})
+	}
+	for i := range 20 {
+		_, err := s.Checkpoint("/master/checkpoint")
+		must(t, err)
+		put(t, s, uint64(i+2), File(1, dfs.InodeID(i+10), "n"))
+		must(t, s.Replace("/master/checkpoint"))
+		wantChild(t, s, 1, "n", File(1, 2, "n"))
+	}
+	stop.Store(true)
+	wg.Wait()
+}
+
 // testDamage: a store whose files are damaged is refused with a kind and a remedy, or opens and says so in the read that
 // meets the damage; it never panics.
 func testDamage(t *testing.T, d Driver) {
@@ -229,6 +272,12 @@ func damage(t *testing.T, fs vfs.FS, name string) {
 	files, err := fs.List(name)
 	must(t, err)
 	for _, base := range files {
+		info, err := fs.Stat(fs.PathJoin(name, base))
+		must(t, err)
+		if info.IsDir() {
+			damage(t, fs, fs.PathJoin(name, base))
+			continue
+		}
 		if base == "LOCK" || strings.HasPrefix(base, "OPTIONS") || strings.HasPrefix(base, "marker") {
 			continue
 		}

@@ -26,6 +26,7 @@ func Run(t *testing.T, d Driver) {
 		{"crash", testCrash},
 		{"checkpoint and replace", testCheckpoint},
 		{"crash after replace", testCrashAfterReplace},
+		{"replace under readers", testReplaceUnderReaders},
 		{"replace refuses what is no checkpoint", testReplaceRefuses},
 		{"concurrent readers", testConcurrent},
 		{"damaged files", testDamage},

@@ -1,0 +1,186 @@
+package inodestore
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+// The pebble driver's directory holds a lock file, generations (databases in directories named by a number) and a file
+// that names the current one. Replace brings the next generation in beside the present one, so that readers are never
+// held up and never see a closed database; the former one goes when its last reader does.
+//
+// INV-1: currentName changes in one step, and only to a generation that is complete and synced. Whatever else a crash
+// leaves is not referred to, and is removed at the next open.
+const (
+	lockFileName    = "LOCK"
+	currentName     = "CURRENT"
+	firstGeneration = 1
+)
+
+// generation is one open database. It is closed when its users, the store among them until it moves on, are gone.
+type generation struct {
+	store   *pebbleStore
+	number  uint64
+	dir     string
+	db      *pebble.DB
+	users   atomic.Int64
+	retired atomic.Bool // remove it from the disk, too
+	closed  chan error  // gets the result of closing
+}
+
+// acquire takes the current generation for a read; release it.
+func (s *pebbleStore) acquire() *generation {
+	for {
+		g := s.current.Load()
+		for n := g.users.Load(); n > 0; n = g.users.Load() {
+			if g.users.CompareAndSwap(n, n+1) {
+				return g
+			}
+		}
+		if s.current.Load() == g {
+			panic("inodestore: used after Close")
+		}
+	}
+}
+
+// release ends a use.
+func (g *generation) release() {
+	if g.users.Add(-1) > 0 {
+		return
+	}
+	err := g.db.Close()
+	if g.retired.Load() {
+		err = errors.Join(err, g.store.fs.RemoveAll(g.dir))
+	}
+	if err != nil {
+		g.store.opts.Logger.Error("inode store: closing a database", "path", g.dir, "err", err)
+	}
+	g.closed <- err
+}
+
+func (s *pebbleStore) generationDir(number uint64) string {
+	return s.fs.PathJoin(s.dir, fmt.Sprintf("%06d", number))
+}
+
+// openCurrent opens the current generation and removes the others.
+func (s *pebbleStore) openCurrent() error {
+	number, err := s.readCurrent()
+	if err != nil {
+		return err
+	}
+	if err := s.removeOthers(number); err != nil {
+		return diskError(err, "open inode store", s.dir)
+	}
+	g, index, err := s.openGeneration(number, s.generationDir(number))
+	if err != nil {
+		return err
+	}
+	s.current.Store(g)
+	s.applied.Store(index)
+	return nil
+}
+
+func (s *pebbleStore) readCurrent() (uint64, error) {
+	name := s.fs.PathJoin(s.dir, currentName)
+	data, err := s.fs.readFile(name)
+	if oserror.IsNotExist(err) {
+		return firstGeneration, nil
+	}
+	if err != nil {
+		return 0, diskError(err, "open inode store", name)
+	}
+	number, err := strconv.ParseUint(strings.TrimSpace(string(data)), 10, 64)
+	if err != nil || number < firstGeneration {
+		return 0, corruptedError("open inode store", name, "it does not name a database")
+	}
+	return number, nil
+}
+
+func (s *pebbleStore) removeOthers(keep uint64) error {
+	names, err := s.fs.List(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		number, err := strconv.ParseUint(name, 10, 64)
+		if err != nil || number == keep {
+			continue
+		}
+		if err := s.fs.RemoveAll(s.fs.PathJoin(s.dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openGeneration opens a database and reads its applied index.
+func (s *pebbleStore) openGeneration(number uint64, dir string) (g *generation, index uint64, err error) {
+	defer func() { // a table or manifest of random bytes can panic inside Pebble: to us it is a bad disk
+		if r := recover(); r != nil {
+			err = corruptedError("open inode store", dir, r)
+		}
+	}()
+	db, err := pebble.Open(dir, s.opts.pebble(s.fs.FS, s.block))
+	if err != nil {
+		return nil, 0, openError(err, dir)
+	}
+	if index, err = readApplied(db, nil); err != nil {
+		return nil, 0, errors.Join(openError(err, dir), db.Close())
+	}
+	g = &generation{store: s, number: number, dir: dir, db: db, closed: make(chan error, 1)}
+	g.users.Store(1)
+	return g, index, nil
+}
+
+// Replace implements Store. It opens the checkpoint where it will stay before it gives up the present state.
+func (s *pebbleStore) Replace(dir string) error {
+	old := s.current.Load()
+	number := old.number + 1
+	next := s.generationDir(number)
+	if _, err := s.fs.Stat(dir); err != nil {
+		return diskError(err, "replace inode store", dir)
+	}
+	if err := s.fs.RemoveAll(next); err != nil && !oserror.IsNotExist(err) { // of a Replace that failed
+		return diskError(err, "replace inode store", next)
+	}
+	if err := s.fs.Rename(dir, next); err != nil {
+		return diskError(err, "replace inode store", dir)
+	}
+	g, index, err := s.openGeneration(number, next)
+	if err != nil {
+		return dfs.Wrap(err, "replace inode store", dir)
+	}
+	if err := s.makeCurrent(number); err != nil {
+		return errors.Join(diskError(err, "replace inode store", s.dir), g.db.Close())
+	}
+	s.current.Store(g)
+	// A reader takes the cache's version before it acquires a generation, so after this no fill from the old one is taken.
+	s.cache.clear()
+	s.applied.Store(index)
+	old.retired.Store(true)
+	old.release()
+	return nil
+}
+
+// makeCurrent makes the change of generation durable.
+func (s *pebbleStore) makeCurrent(number uint64) error {
+	name := s.fs.PathJoin(s.dir, currentName)
+	if err := s.fs.syncDir(s.dir); err != nil { // the generation's own entry
+		return err
+	}
+	if err := s.fs.writeFile(name+".new", fmt.Appendf(nil, "%d\n", number)); err != nil {
+		return err
+	}
+	if err := s.fs.Rename(name+".new", name); err != nil {
+		return err
+	}
+	return s.fs.syncDir(s.dir)
+}
