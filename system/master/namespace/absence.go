@@ -12,6 +12,7 @@ const (
 	maxNames          = 4 << 20 // hashes in all; beyond it everything is forgotten and learnt anew
 	learnAfterMisses  = 128     // lookups in vain before a directory's names are read
 	maxLearnedEntries = 20_000  // a directory with more is left to the store's filters
+	dirWeight         = 8       // what an empty set costs, in hashes
 )
 
 // absence answers the question that every create asks, whether a name is free, without asking the store: a random read
@@ -21,7 +22,7 @@ const (
 // unseen. Evaluator.mu guards it.
 type absence struct {
 	dirs  map[dfs.InodeID]*nameSet
-	total int
+	total int // hashes, and dirWeight for each directory: a million directories with no name are not free either
 }
 
 // nameSet is the hashes of a directory's names; nil hashes while the names are not known.
@@ -34,7 +35,17 @@ type nameSet struct {
 func newAbsence() *absence { return &absence{dirs: map[dfs.InodeID]*nameSet{}} }
 
 // made notes a directory that is empty since it is new.
-func (a *absence) made(dir dfs.InodeID) { a.dirs[dir] = &nameSet{hashes: map[uint64]struct{}{}} }
+func (a *absence) made(dir dfs.InodeID) { a.add(dir, &nameSet{hashes: map[uint64]struct{}{}}) }
+
+// add counts a directory in; at the bound everything is forgotten, which costs lookups and no truth.
+func (a *absence) add(dir dfs.InodeID, s *nameSet) {
+	if a.total+dirWeight > maxNames {
+		*a = *newAbsence()
+	}
+	a.drop(dir)
+	a.dirs[dir] = s
+	a.total += dirWeight
+}
 
 // put notes a name.
 func (a *absence) put(dir dfs.InodeID, name string) {
@@ -53,7 +64,7 @@ func (a *absence) put(dir dfs.InodeID, name string) {
 // drop forgets a directory that was removed.
 func (a *absence) drop(dir dfs.InodeID) {
 	if s := a.dirs[dir]; s != nil {
-		a.total -= len(s.hashes)
+		a.total -= len(s.hashes) + dirWeight
 		delete(a.dirs, dir)
 	}
 }
@@ -74,7 +85,7 @@ func (a *absence) missed(base inodestore.Reader, dir dfs.InodeID, pending map[st
 	s := a.dirs[dir]
 	if s == nil {
 		s = &nameSet{}
-		a.dirs[dir] = s
+		a.add(dir, s)
 	}
 	if s.misses++; s.misses < learnAfterMisses || s.refuse || s.hashes != nil {
 		return nil

@@ -55,6 +55,9 @@ func setAttributes(n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) erro
 		n.Pinned = *op.Pinned
 	}
 	if op.TtlAction != nil {
+		if *op.TtlAction > uint32(dfs.TTLFree) {
+			return dfs.Errorf(dfs.InvalidArgument, "set attribute", string(p), "TTL action %d: this master knows 0 to %d", *op.TtlAction, dfs.TTLFree)
+		}
 		n.TTLAction = dfs.TTLAction(*op.TtlAction)
 	}
 	if op.ReplicationMin != nil {
@@ -63,13 +66,23 @@ func setAttributes(n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) erro
 	if op.ReplicationMax != nil {
 		n.ReplicationMax = *op.ReplicationMax
 	}
-	if n.ReplicationMax != 0 && n.ReplicationMin > n.ReplicationMax {
-		return dfs.Errorf(dfs.InvalidArgument, "set attribute", string(p), "replication min %d is over max %d", n.ReplicationMin, n.ReplicationMax)
+	if err := checkReplication(n.ReplicationMin, n.ReplicationMax, "set attribute", p); err != nil {
+		return err
 	}
-	if op.Ttl != nil {
-		if *op.Ttl < 0 {
-			return dfs.Errorf(dfs.InvalidArgument, "set attribute", string(p), "TTL %d: want 0 (none) or more", *op.Ttl)
-		}
+	return setTTL(n, op, p)
+}
+
+// setTTL: directories have none. Their modification time does not follow their entries, so what would run out is not
+// their use; a recursive change passes them by.
+func setTTL(n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) error {
+	switch {
+	case op.Ttl == nil:
+		return nil
+	case *op.Ttl < 0:
+		return dfs.Errorf(dfs.InvalidArgument, "set attribute", string(p), "TTL %d: want 0 (none) or more", *op.Ttl)
+	case n.IsDir() && !op.Recursive && *op.Ttl > 0:
+		return dfs.Errorf(dfs.InvalidArgument, "set attribute", string(p), "a directory has no TTL: set it on its files, with recursive")
+	case !n.IsDir():
 		n.TTL = time.Duration(*op.Ttl)
 	}
 	return nil
@@ -136,6 +149,9 @@ func (e *Evaluator) change(ctx context.Context, r Request, p dfs.Path, op string
 			return dfs.Wrap(err, op, string(p))
 		}
 		n := *f.inode
+		if err := r.onlyIf(&n, op, p); err != nil {
+			return err
+		}
 		if err := edit(&n); err != nil {
 			return err
 		}

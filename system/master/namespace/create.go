@@ -34,6 +34,9 @@ func (e *Evaluator) Create(ctx context.Context, r Request, p dfs.Path, op *proto
 	if p.IsRoot() {
 		return Outcome{}, dfs.Errorf(dfs.IsDirectory, what, string(p), "the root is a directory")
 	}
+	if err := checkCreate(op, p); err != nil {
+		return Outcome{}, err
+	}
 	var out Outcome
 	var err error
 	out.Ticket, err = e.do(ctx, r, []dfs.Path{p}, func(t *txn) error {
@@ -48,7 +51,7 @@ func (e *Evaluator) Create(ctx context.Context, r Request, p dfs.Path, op *proto
 			out.Inode, err = t.overwrite(&r, f, p, op)
 			return err
 		}
-		parent, err := t.parents(&r, f, p, op.Recursive, what)
+		parent, err := t.parents(&r, f, p, op.Recursive, dfs.NotPersisted, what)
 		if err != nil {
 			return err
 		}
@@ -56,6 +59,46 @@ func (e *Evaluator) Create(ctx context.Context, r Request, p dfs.Path, op *proto
 		return nil
 	})
 	return out, err
+}
+
+// checkCreate refuses numbers that mean nothing. They are checked before they are narrowed: 256 would become 0, which
+// means something else.
+func checkCreate(op *proto.CreateFile, p dfs.Path) error {
+	const what = "create"
+	switch {
+	case op.WriteType > uint32(dfs.WriteAsyncThrough):
+		return dfs.Errorf(dfs.InvalidArgument, what, string(p), "write type %d: this master knows 0 to %d", op.WriteType, dfs.WriteAsyncThrough)
+	case op.TtlAction > uint32(dfs.TTLFree):
+		return dfs.Errorf(dfs.InvalidArgument, what, string(p), "TTL action %d: this master knows 0 to %d", op.TtlAction, dfs.TTLFree)
+	case op.Ttl < 0:
+		return dfs.Errorf(dfs.InvalidArgument, what, string(p), "TTL %d: want 0 (none) or more", op.Ttl)
+	case op.ReplicationDurable < 0:
+		return dfs.Errorf(dfs.InvalidArgument, what, string(p), "durable replicas %d: want 0 or more", op.ReplicationDurable)
+	}
+	return checkReplication(op.ReplicationMin, op.ReplicationMax, what, p)
+}
+
+func checkReplication(low, high int32, op string, p dfs.Path) error {
+	if low < 0 || high < 0 {
+		return dfs.Errorf(dfs.InvalidArgument, op, string(p), "replication min %d, max %d: want 0 or more", low, high)
+	}
+	if high != 0 && low > high {
+		return dfs.Errorf(dfs.InvalidArgument, op, string(p), "replication min %d is over max %d", low, high)
+	}
+	return nil
+}
+
+// MaxFileBlocks bounds a file's blocks, since some walks over them are not in steps: 64 TiB at 64 MiB, 4 PiB at 4 GiB.
+const MaxFileBlocks = 1 << 20
+
+func checkLength(length, blockSize int64, op, path string) error {
+	if length < 0 {
+		return dfs.Errorf(dfs.InvalidArgument, op, path, "length %d", length)
+	}
+	if blockSize > 0 && length/blockSize >= MaxFileBlocks {
+		return dfs.Errorf(dfs.InvalidArgument, op, path, "length %d is over %d blocks of %d bytes: create it with a larger block size", length, MaxFileBlocks, blockSize)
+	}
+	return nil
 }
 
 // checkWritable refuses writes to read-only mounts, and under-store writes where no store is mounted.
@@ -75,7 +118,8 @@ func (e *Evaluator) checkWritable(op string, p dfs.Path, w dfs.WriteType) error 
 }
 
 // parents finds the parent directory, making missing ones when asked to.
-func (t *txn) parents(r *Request, f found, p dfs.Path, recursive bool, op string) (*inodestore.Inode, error) {
+// made ones get state persist.
+func (t *txn) parents(r *Request, f found, p dfs.Path, recursive bool, persist dfs.PersistState, op string) (*inodestore.Inode, error) {
 	if f.missing > 1 && !recursive {
 		return nil, dfs.Errorf(dfs.NotFound, op, string(p), "directory %q does not exist: make it first, or ask for parents", ancestor(p, f.missing-1))
 	}
@@ -85,7 +129,7 @@ func (t *txn) parents(r *Request, f found, p dfs.Path, recursive bool, op string
 	dir := f.deepest
 	names := p.Components()
 	for _, name := range names[len(names)-f.missing : len(names)-1] {
-		dir = t.newDirectory(r, dir, name, 0o755, dfs.NotPersisted, true)
+		dir = t.newDirectory(r, dir, name, 0o755, persist, true)
 	}
 	return dir, nil
 }
@@ -168,19 +212,20 @@ func (t *txn) overwrite(r *Request, f found, p dfs.Path, op *proto.CreateFile) (
 	return &n, nil
 }
 
-// Complete publishes the version that the session was writing.
+// Complete publishes the version that the session was writing. When NeedsStore says so, the caller has made sure that
+// the under store has it.
 func (e *Evaluator) Complete(ctx context.Context, r Request, op *proto.CompleteFile, onApplied func(before, after *inodestore.Inode)) (Outcome, error) {
 	const what = "complete"
 	id := dfs.InodeID(op.Inode)
 	var out Outcome
 	var err error
 	out.Ticket, err = e.do(ctx, r, nil, func(t *txn) error {
-		before, open, err := e.writing(id, op.Version, what, op.Path)
+		before, open, err := e.writing(&r, id, op.Version, what, op.Path)
+		if err == nil {
+			err = checkLength(op.Length, before.BlockSize, what, op.Path)
+		}
 		if err != nil {
 			return err
-		}
-		if op.Length < 0 {
-			return dfs.Errorf(dfs.InvalidArgument, what, op.Path, "length %d", op.Length)
 		}
 		n := *before
 		n.Version, n.Length, n.ModTime = op.Version, op.Length, e.now()
@@ -212,8 +257,37 @@ func persistAfter(w dfs.WriteType) dfs.PersistState {
 	return dfs.Persisted
 }
 
-// writing finds the inode whose version is being written.
-func (e *Evaluator) writing(id dfs.InodeID, version uint32, op, path string) (*inodestore.Inode, openWrite, error) {
+// NeedsStore tells whether a version is written through to an under store, so that Complete must be confirmed there. It
+// asks what the writer said when it began: what it says at the end could talk unconfirmed content into the namespace.
+func (e *Evaluator) NeedsStore(id dfs.InodeID, version uint32) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	value, err := e.view.record(inodestore.TableOpenWrite, openWriteKey(id, version))
+	if err != nil || value == nil {
+		return false // Complete says what is wrong
+	}
+	open, err := decodeOpenWrite(value)
+	return err == nil && persistAfter(open.writeType) == dfs.Persisted
+}
+
+// writing finds the inode whose version r is writing. A version belongs to the session that began it and, since session
+// ids are no secret, to a user who may write the file.
+func (e *Evaluator) writing(r *Request, id dfs.InodeID, version uint32, op, path string) (*inodestore.Inode, openWrite, error) {
+	n, open, err := e.openVersion(id, version, op, path)
+	if err != nil {
+		return n, open, err
+	}
+	if open.session != r.Session {
+		return nil, open, dfs.Errorf(dfs.PermissionDenied, op, path, "version %d of inode %d is being written by another session", version, id)
+	}
+	if r.Identity.User != n.Owner {
+		err = demand(r, n, permWrite, op, dfs.Path(path))
+	}
+	return n, open, err
+}
+
+// openVersion finds an open write, whoever it belongs to.
+func (e *Evaluator) openVersion(id dfs.InodeID, version uint32, op, path string) (*inodestore.Inode, openWrite, error) {
 	value, err := e.view.record(inodestore.TableOpenWrite, openWriteKey(id, version))
 	if err != nil {
 		return nil, openWrite{}, dfs.Wrap(err, op, path)
@@ -284,12 +358,23 @@ func (t *txn) persistParents(n *inodestore.Inode) error {
 	return nil
 }
 
+// persistUp marks dir, and the directories above it.
+func (t *txn) persistUp(dir *inodestore.Inode) error {
+	if dir.Persist == dfs.Persisted || dir.MountID != 0 {
+		return nil
+	}
+	marked := *dir
+	marked.Persist = dfs.Persisted
+	t.putInode(&marked)
+	return t.persistParents(dir)
+}
+
 // Abandon drops a version that was being written; a file that never had another is removed.
 func (e *Evaluator) Abandon(ctx context.Context, r Request, op *proto.AbandonFile) (Outcome, error) {
 	var out Outcome
 	var err error
 	out.Ticket, err = e.do(ctx, r, nil, func(t *txn) error {
-		n, _, err := e.writing(dfs.InodeID(op.Inode), op.Version, "abandon", "")
+		n, _, err := e.writing(&r, dfs.InodeID(op.Inode), op.Version, "abandon", "")
 		if err != nil {
 			return err
 		}

@@ -14,4 +14,8 @@
 //     answered only after that proposal is applied.
 //   - INV-4 A mutation's compact answer lies in the same entry as its effects (contract C2).
 //   - INV-5 Applied state is read under Machine's read lock, so that a path lookup of several steps sees one state.
+//   - INV-6 One evaluator of a process proposes at a time, and the next one's Barrier stands behind its last proposal.
+//   - INV-7 No id is given out beyond the reservation that is logged in the same entry or an earlier one.
+//
+// Lock order: Evaluator.mu, then Machine.mu, then Machine.waitMu. Nothing waits under any of them.
 package namespace

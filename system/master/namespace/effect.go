@@ -31,6 +31,15 @@ type effect struct {
 	answers *sessionAnswers
 }
 
+// size is about what an effect takes in an entry: enough to bound entries.
+func (e *effect) size() int {
+	size := 64 + len(e.name) + len(e.key) + len(e.value)
+	if e.inode != nil {
+		size += listBytes(e.inode)
+	}
+	return size
+}
+
 // sessionAnswers is what one entry tells of one session.
 type sessionAnswers struct {
 	session    dfs.SessionID

@@ -15,8 +15,9 @@ import (
 
 // Bounds of the group commit.
 const (
-	maxBatchEffects    = 16384 // an entry is closed beyond this
-	maxInFlight        = 3     // entries proposed and not yet applied (DESIGN section 14)
+	maxBatchEffects    = 16384   // an entry is closed beyond this
+	maxBatchBytes      = 4 << 20 // and beyond this: attributes can be 256 KiB of one inode
+	maxInFlight        = 3       // entries proposed and not yet applied (DESIGN section 14)
 	idReservation      = 100_000
 	initialEntryBuffer = 64 << 10
 )
@@ -33,6 +34,7 @@ type Evaluator struct {
 	cancel  context.CancelFunc
 	slots   *host.Semaphore
 	onFatal func(error)
+	stopped host.Event // set when nothing more will be proposed
 
 	mu        sync.Mutex // guards everything below; nothing waits under it
 	view      *overlay
@@ -47,7 +49,7 @@ type Evaluator struct {
 	wake      host.Event               // set when the open batch has something
 	flying    map[uint64]*batch        // closed and not yet applied, by sequence
 	claims    []*Claim
-	claimWait []host.Event
+	claimWait host.Event // set when any claim is released; nil while nobody waits
 }
 
 type pendingKey struct {
@@ -63,6 +65,7 @@ type pendingAnswer struct {
 // batch is one entry in the making.
 type batch struct {
 	sequence uint64
+	bytes    int // about what the effects take
 	effects  []effect
 	answers  map[dfs.SessionID]*sessionAnswers
 	nonces   []uint64
@@ -78,7 +81,7 @@ func NewEvaluator(h host.Host, m *Machine, j journal.Journal, onFatal func(error
 		h: h, m: m, j: j, epoch: h.Rand().Uint64() | 1, onFatal: onFatal,
 		slots: host.NewSemaphore(h, maxInFlight), view: newOverlay(m.store),
 		pending: map[pendingKey]*pendingAnswer{}, nonces: map[uint64]dfs.SessionID{}, wake: h.NewEvent(),
-		flying: map[uint64]*batch{},
+		flying: map[uint64]*batch{}, stopped: h.NewEvent(),
 	}
 	next, err := m.store.Record(inodestore.TableMeta, metaNextID)
 	if err != nil {
@@ -92,12 +95,14 @@ func NewEvaluator(h host.Host, m *Machine, j journal.Journal, onFatal func(error
 	return e, nil
 }
 
-// Close ends evaluation; what is under way ends as the journal decides.
+// Close ends evaluation; what is under way ends as the journal decides. It returns once nothing more will be proposed
+// (INV-6): the next evaluator's Barrier then stands behind every proposal of this one, and sees what became of it.
 func (e *Evaluator) Close() {
 	e.mu.Lock()
 	e.onFatal = nil // an end that was asked for is nobody's news
 	e.mu.Unlock()
 	e.fail(dfs.Errorf(dfs.NotLeader, "evaluate", "", "this master no longer leads: ask the leader"))
+	_ = e.stopped.Wait(context.Background()) // the loop's context has ended: it waits for nothing that could hang
 }
 
 func (e *Evaluator) newBatch() *batch {
@@ -107,6 +112,7 @@ func (e *Evaluator) newBatch() *batch {
 
 // commitLoop proposes one batch after the other; order of proposals is the order of sequences.
 func (e *Evaluator) commitLoop() {
+	defer e.stopped.Set()
 	buf := make([]byte, 0, initialEntryBuffer)
 	for {
 		e.mu.Lock()
@@ -190,7 +196,11 @@ func (e *Evaluator) fail(err error) {
 	if first {
 		e.failed = failure(err)
 	}
-	doomed := append(slices.Collect(maps.Values(e.flying)), e.open)
+	var doomed []*batch // in order, so that a simulation wakes those that wait in the same order each time
+	for _, sequence := range slices.Sorted(maps.Keys(e.flying)) {
+		doomed = append(doomed, e.flying[sequence])
+	}
+	doomed = append(doomed, e.open)
 	for _, b := range doomed {
 		b.err = e.failed
 	}
@@ -202,8 +212,8 @@ func (e *Evaluator) fail(err error) {
 	for _, b := range doomed {
 		b.done.Set()
 	}
-	for _, w := range waiting {
-		w.Set()
+	if waiting != nil {
+		waiting.Set()
 	}
 	if first && tell != nil {
 		tell(err)
@@ -318,6 +328,7 @@ func (t *txn) commit(r Request) *Ticket {
 	b := e.open
 	for i := range t.effects {
 		e.view.note(&t.effects[i], b.sequence)
+		b.bytes += t.effects[i].size()
 	}
 	b.effects = append(b.effects, t.effects...)
 	b.after = append(b.after, t.after...)
@@ -328,7 +339,9 @@ func (t *txn) commit(r Request) *Ticket {
 			s = &sessionAnswers{session: r.Session}
 			b.answers[r.Session] = s
 		}
-		s.ackedBelow = max(s.ackedBelow, r.AckedBelow)
+		// A client cannot have the answer of what it asks now: a larger claim would drop this answer at once, and a
+		// restarted replica would not know that it did.
+		s.ackedBelow = max(s.ackedBelow, min(r.AckedBelow, r.Sequence))
 		s.answers = append(s.answers, t.answer)
 		e.pending[pendingKey{r.Session, r.Sequence}] = &pendingAnswer{t.answer, b}
 	}

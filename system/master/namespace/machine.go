@@ -141,6 +141,9 @@ func (m *Machine) Restore(dir string) error {
 
 // Apply implements journal.StateMachine: one atomic step of the store for the whole group.
 func (m *Machine) Apply(entries []journal.Entry) []error {
+	if len(entries) == 0 {
+		return nil
+	}
 	answers := make([]error, len(entries))
 	var accepted [][]effect
 	applied := m.store.AppliedIndex()

@@ -27,7 +27,7 @@ func (e *Evaluator) Mount(ctx context.Context, r Request, m mounttable.Mount) (O
 		}
 		dir := f.inode
 		if dir == nil {
-			parent, err := t.parents(&r, f, m.Path, true, what)
+			parent, err := t.parents(&r, f, m.Path, true, dfs.NotPersisted, what)
 			if err != nil {
 				return err
 			}
@@ -50,6 +50,9 @@ func (e *Evaluator) Mount(ctx context.Context, r Request, m mounttable.Mount) (O
 func (e *Evaluator) mountable(dir *inodestore.Inode, p dfs.Path) error {
 	if !dir.IsDir() {
 		return dfs.Errorf(dfs.NotDirectory, "mount", string(p), "a file has this name")
+	}
+	if dir.MountID != 0 { // proposed and not applied: the table does not show it yet
+		return dfs.Errorf(dfs.AlreadyExists, "mount", string(p), "a store is being mounted here: unmount it first")
 	}
 	full, err := e.view.hasChildren(dir.ID)
 	if err == nil && full {

@@ -19,23 +19,23 @@ func (e *Evaluator) MakeDirectory(ctx context.Context, r Request, p dfs.Path, op
 			return dfs.Wrap(err, what, string(p))
 		}
 		if f.inode != nil {
-			out.Inode = f.inode
+			out.Inode, t.answer.inode = f.inode, f.inode.ID
 			return existing(f.inode, op.Recursive, p)
 		}
 		if mount, _ := e.m.Mounts().Resolve(p); mount != nil && mount.ReadOnly {
 			return dfs.Errorf(dfs.ReadOnly, what, string(p), "the mount at %s is read-only", mount.Path)
 		}
-		parent, err := t.parents(&r, f, p, op.Recursive, what)
-		if err != nil {
-			return err
-		}
 		state := dfs.NotPersisted
 		if persisted {
 			state = dfs.Persisted
 		}
+		parent, err := t.parents(&r, f, p, op.Recursive, state, what)
+		if err != nil {
+			return err
+		}
 		out.Inode = t.newDirectory(&r, parent, p.Name(), op.Mode, state, true)
-		if persisted {
-			err = t.persistParents(out.Inode)
+		if persisted { // from the deepest that existed: persistParents does not see what this very mutation makes
+			err = t.persistUp(f.deepest)
 		}
 		t.answer.inode = out.Inode.ID
 		return err
@@ -62,9 +62,12 @@ func (e *Evaluator) Rename(ctx context.Context, r Request, from, to dfs.Path, op
 	var err error
 	out.Ticket, err = e.do(ctx, r, []dfs.Path{from, to}, func(t *txn) error {
 		plan, err := e.planRename(&r, from, to, op.NoReplace)
-		if err != nil || plan.same {
-			out.Inode = plan.source
+		if err != nil {
 			return err
+		}
+		t.answer.inode, t.answer.version = plan.source.ID, plan.source.Version
+		if out.Inode = plan.source; plan.same {
+			return nil
 		}
 		if plan.replaced != nil {
 			t.drop(plan.replaced)
@@ -84,7 +87,6 @@ func (e *Evaluator) Rename(ctx context.Context, r Request, from, to dfs.Path, op
 				return err
 			}
 		}
-		t.answer.inode, t.answer.version = moved.ID, moved.Version
 		out.Inode = &moved
 		return nil
 	})
@@ -204,6 +206,9 @@ func (e *Evaluator) Remove(ctx context.Context, r Request, p dfs.Path, op *proto
 	var err error
 	out.Ticket, err = e.do(ctx, r, []dfs.Path{p}, func(t *txn) error {
 		n, err := e.planRemove(&r, p, op)
+		if err == nil {
+			err = r.onlyIf(n, "remove", p)
+		}
 		if err != nil {
 			return err
 		}
@@ -262,13 +267,13 @@ func (t *txn) drop(n *inodestore.Inode) {
 	if needsLocation(n) {
 		t.deleteRecord(inodestore.TableLocation, key)
 	}
+	if when := expiry(n); !when.IsZero() && n.Completed() {
+		t.deleteRecord(inodestore.TableTTL, ttlKey(when, n.ID))
+	}
 	if n.IsDir() {
 		t.putRecord(inodestore.TableGarbage, key, []byte{})
 		t.e.view.absent.drop(n.ID)
 		return
-	}
-	if when := expiry(n); !when.IsZero() && n.Completed() {
-		t.deleteRecord(inodestore.TableTTL, ttlKey(when, n.ID))
 	}
 	if n.Persist == dfs.ToBePersisted {
 		t.deleteRecord(inodestore.TablePersist, key)

@@ -1,6 +1,9 @@
 package namespace
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/master/inodestore"
 )
@@ -56,6 +59,20 @@ func (o *overlay) record(t inodestore.Table, key []byte) ([]byte, error) {
 		return p.value, nil
 	}
 	return o.base.Record(t, key)
+}
+
+// openWrites lists what a session has begun to write and is not applied yet.
+func (o *overlay) openWrites(id dfs.SessionID) []openKey {
+	var out []openKey
+	for k, p := range o.records {
+		if w, err := decodeOpenWrite(p.value); k.table == inodestore.TableOpenWrite && p.value != nil && err == nil && w.session == id {
+			out = append(out, parseOpenKey([]byte(k.key)))
+		}
+	}
+	slices.SortFunc(out, func(a, b openKey) int {
+		return cmp.Or(cmp.Compare(a.inode, b.inode), cmp.Compare(a.version, b.version))
+	})
+	return out
 }
 
 // hasChildren tells whether a directory will have entries.

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -28,8 +29,17 @@ func openWriteKey(id dfs.InodeID, version uint32) []byte {
 	return binary.BigEndian.AppendUint32(idKey(uint64(id)), version)
 }
 
+// ttlKey sorts by expiry. Nanoseconds since 1970 end in 2262, and modification times are anybody's to set: what lies
+// outside counts as the nearest moment that has a number, instead of wrapping round to the other end of time.
 func ttlKey(expiry time.Time, id dfs.InodeID) []byte {
-	return binary.BigEndian.AppendUint64(idKey(uint64(expiry.UnixNano())), uint64(id))
+	ns := uint64(0)
+	switch seconds := expiry.Unix(); {
+	case seconds >= math.MaxInt64/int64(time.Second):
+		ns = math.MaxInt64
+	case seconds >= 0:
+		ns = uint64(expiry.UnixNano())
+	}
+	return binary.BigEndian.AppendUint64(idKey(ns), uint64(id))
 }
 
 // expiry is when n's TTL runs out; zero without one.

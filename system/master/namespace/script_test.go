@@ -428,7 +428,7 @@ func (s *script) tables(dfs.Path, []string, map[string]string) (string, error) {
 }
 
 func (s *script) due() (string, error) {
-	due, err := s.m.DueTTLs(s.h.Now().Add(time.Hour), 100)
+	due, _, err := s.m.DueTTLs(s.h.Now().Add(time.Hour), nil, 100)
 	var out []string
 	for _, d := range due {
 		out = append(out, fmt.Sprintf("%s %v", d.Path, d.Action))

@@ -30,6 +30,9 @@ func (e *Evaluator) SyncChildren(ctx context.Context, claim *Claim, dir dfs.Path
 		if parent == nil {
 			parent = t.syncParents(f, dir)
 		}
+		if !parent.IsDir() {
+			return dfs.Errorf(dfs.NotDirectory, "sync", string(dir), "the namespace has a file here")
+		}
 		for _, entry := range entries {
 			did, err := t.syncChild(parent, entry, dir, onRemoved)
 			if err != nil {
@@ -74,10 +77,8 @@ func (t *txn) syncChild(parent *inodestore.Inode, entry SyncEntry, dir dfs.Path,
 		return true, t.addFromStore(parent, entry.Entry)
 	case n.MountID != 0 || n.Writing || n.Persist != dfs.Persisted && !n.IsDir():
 		return false, nil // a mount point, or Forebay's own newer content
-	case entry.Gone && n.IsDir() && n.Persist != dfs.Persisted:
-		return false, nil
-	case entry.Gone && len(t.e.m.Mounts().Below(dir.Join(entry.Name))) > 0:
-		return false, nil
+	case n.IsDir() && !entry.Dir:
+		return t.syncGoneDirectory(parent, n, entry, dir)
 	}
 	if entry.Gone || n.IsDir() != entry.Dir {
 		t.drop(n)
@@ -92,6 +93,32 @@ func (t *txn) syncChild(parent *inodestore.Inode, entry SyncEntry, dir dfs.Path,
 	return t.refresh(n, entry.Entry), nil
 }
 
+// syncGoneDirectory is for a directory that the store no longer has as one. It goes only when it is empty: the caller has
+// taken out what the store had in it, so what is left is known here alone (files that wait to be persisted, mounts) and
+// is kept (contract C3). The directory then counts as not persisted, and is made anew with the first file that is.
+func (t *txn) syncGoneDirectory(parent, n *inodestore.Inode, entry SyncEntry, dir dfs.Path) (bool, error) {
+	if len(t.e.m.Mounts().Below(dir.Join(entry.Name))) > 0 {
+		return false, nil
+	}
+	full, err := t.e.view.hasChildren(n.ID)
+	switch {
+	case err != nil:
+		return false, err
+	case full && n.Persist == dfs.Persisted:
+		kept := *n
+		kept.Persist, kept.Loaded = dfs.NotPersisted, true
+		t.putInode(&kept)
+		return true, nil
+	case full || n.Persist != dfs.Persisted:
+		return false, nil
+	}
+	t.drop(n)
+	if entry.Gone {
+		return true, nil
+	}
+	return true, t.addFromStore(parent, entry.Entry)
+}
+
 // refresh takes over a changed content as a new version (contract C4).
 func (t *txn) refresh(n *inodestore.Inode, entry ufs.Entry) bool {
 	after := *n
@@ -103,7 +130,7 @@ func (t *txn) refresh(n *inodestore.Inode, entry ufs.Entry) bool {
 		t.putInode(&after)
 		return true
 	}
-	if n.Fingerprint == entry.Fingerprint && n.Length == entry.Size {
+	if n.Fingerprint == entry.Fingerprint && n.Length == entry.Size || entry.Size < 0 {
 		return false
 	}
 	after.LastVersion++
@@ -134,7 +161,10 @@ func (t *txn) addFromStore(parent *inodestore.Inode, entry ufs.Entry) error {
 	if n.Mode == 0 {
 		n.Mode = 0o644
 	}
-	n.Length, n.Fingerprint, n.BlockSize = entry.Size, entry.Fingerprint, dfs.DefaultBlockSizeBytes
+	n.Length, n.Fingerprint, n.BlockSize = max(entry.Size, 0), entry.Fingerprint, dfs.DefaultBlockSizeBytes
+	for n.BlockSize < maxBlockSizeBytes && n.Length/n.BlockSize >= MaxFileBlocks {
+		n.BlockSize *= 2
+	}
 	n.Version, n.LastVersion = 1, 1
 	t.putInode(n)
 	return nil

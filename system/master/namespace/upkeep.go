@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -71,6 +72,7 @@ func (m *Machine) SessionIDs() []dfs.SessionID {
 	for id := range m.sessions.byID {
 		ids = append(ids, id)
 	}
+	slices.Sort(ids)
 	return ids
 }
 
@@ -97,8 +99,8 @@ func (e *Evaluator) CloseSession(ctx context.Context, id dfs.SessionID) error {
 	}
 	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {
 		t.deleteRecord(inodestore.TableSession, idKey(uint64(id)))
-		for _, w := range writes {
-			n, open, err := e.writing(w.inode, w.version, "close session", "")
+		for _, w := range append(writes, e.view.openWrites(id)...) {
+			n, open, err := e.openVersion(w.inode, w.version, "close session", "")
 			if err == nil && open.session == id {
 				t.abandon(n, w.version)
 			}
@@ -133,10 +135,17 @@ func (e *Evaluator) CollectGarbage(ctx context.Context, limit int, onRemoved Rem
 			return nil
 		}
 		more := false
-		err := e.m.store.List(dir, "", func(n *inodestore.Inode) bool {
+		var fault error
+		err := e.m.store.List(dir, "", func(applied *inodestore.Inode) bool {
 			if removed == limit {
 				more = true
 				return false
+			}
+			// Writers reach files below a removed directory by id: what they have proposed meanwhile made records that
+			// the applied inode knows nothing of, and that must go with it.
+			var n *inodestore.Inode
+			if n, fault = e.view.Child(dir, applied.Name); n == nil {
+				return fault == nil
 			}
 			removed++
 			t.drop(n)
@@ -145,6 +154,9 @@ func (e *Evaluator) CollectGarbage(ctx context.Context, limit int, onRemoved Rem
 			}
 			return true
 		})
+		if err == nil {
+			err = fault
+		}
 		if err == nil && !more {
 			t.deleteRecord(inodestore.TableGarbage, idKey(uint64(dir)))
 			removed++
@@ -178,12 +190,15 @@ type Due struct {
 	Action dfs.TTLAction
 }
 
-// DueTTLs lists up to limit files whose TTL has run out by now.
-func (m *Machine) DueTTLs(now time.Time, limit int) ([]Due, error) {
-	var due []Due
-	err := m.View(func(r inodestore.Reader) error {
+// DueTTLs lists up to limit files whose TTL has run out by now, after the one where an earlier list ended; next is nil
+// when the list is at its end. Actions that fail again and again so stand in nobody's way.
+func (m *Machine) DueTTLs(now time.Time, after []byte, limit int) (due []Due, next []byte, err error) {
+	err = m.View(func(r inodestore.Reader) error {
 		var fault error
-		err := r.Records(inodestore.TableTTL, nil, nil, func(key, _ []byte) bool {
+		err := r.Records(inodestore.TableTTL, nil, after, func(key, _ []byte) bool {
+			if len(due) == limit {
+				next = slices.Clone(key)
+			}
 			if len(key) != 16 || keyID(key) > uint64(now.UnixNano()) || len(due) == limit {
 				return false
 			}
@@ -206,7 +221,7 @@ func (m *Machine) DueTTLs(now time.Time, limit int) ([]Due, error) {
 		}
 		return err
 	})
-	return due, err
+	return due, next, err
 }
 
 // ToPersist is a file that waits for its bytes to reach the under store.
@@ -236,6 +251,9 @@ func (m *Machine) PersistQueue(from dfs.InodeID, limit int) ([]ToPersist, error)
 // RequestPersist puts a completed file that only workers have on the queue.
 func (e *Evaluator) RequestPersist(ctx context.Context, r Request, p dfs.Path) (Outcome, error) {
 	return e.change(ctx, r, p, "persist", func(n *inodestore.Inode) error {
+		if err := demand(&r, n, permWrite, "persist", p); err != nil {
+			return err
+		}
 		if n.IsDir() || n.Persist != dfs.NotPersisted {
 			return nil
 		}
