@@ -33,17 +33,30 @@ type leadership struct {
 
 	persist *persister
 
+	ttlCursor []byte // of the task that expires TTLs, alone
+
 	mu       sync.Mutex
-	lastSeen map[dfs.SessionID]time.Time
+	lastSeen map[dfs.SessionID]time.Time // at most maxSeen; made anew from the known sessions by expireSessions
+	running  map[runKey]*slowRun         // at most one for each caller
 }
+
+// maxSeen bounds lastSeen between two expiries: a client can name sessions that do not exist.
+const maxSeen = 400_000
 
 // maxSlowOperations bounds the operations that wait for an under store; fast ones do not queue behind them.
 const maxSlowOperations = 256
 
+// followLeadership starts and ends leaderships as the journal says. Two tasks can want to: this one, and the watch of a
+// leadership whose entry was refused. They take turns (m.leading), and m.term, which this one sets first, tells the other
+// that its term is over. So there is never more than one leadership, and never one of a term that the journal has ended.
 func (m *Master) followLeadership() {
 	for {
 		term, err := m.journal.Leadership(m.ctx)
 		if err != nil {
+			return
+		}
+		m.term.Store(term)
+		if m.leading.Lock(m.ctx) != nil {
 			return
 		}
 		if l := m.leader.Swap(nil); l != nil {
@@ -53,12 +66,13 @@ func (m *Master) followLeadership() {
 		if term > 0 {
 			m.lead(term)
 		}
+		m.leading.Unlock()
 	}
 }
 
-// lead starts a leadership, and another in the same term when an entry was refused for a local reason (a full disk).
+// lead starts a leadership, trying again while the journal says that this master leads this term. m.leading is held.
 func (m *Master) lead(term uint64) {
-	for m.ctx.Err() == nil {
+	for m.ctx.Err() == nil && m.term.Load() == term {
 		failed := m.h.NewEvent()
 		l, err := m.newLeadership(term, func(err error) {
 			m.log.Warn("a journal entry was not committed", "term", term, "error", err)
@@ -67,7 +81,7 @@ func (m *Master) lead(term uint64) {
 		if err == nil {
 			m.leader.Store(l)
 			m.log.Info("leading", "term", term, "applied", m.machine.AppliedIndex())
-			m.watch(l, failed)
+			l.task("watch-leadership", func() { m.watch(l, failed) })
 			return
 		}
 		m.log.Warn("cannot lead yet", "term", term, "error", err)
@@ -77,17 +91,19 @@ func (m *Master) lead(term uint64) {
 	}
 }
 
-// watch replaces a failed leadership while the journal still says that this master leads.
+// watch replaces a failed leadership (a full disk refused an entry) while its term goes on.
 func (m *Master) watch(l *leadership, failed host.Event) {
-	m.h.Go("watch-leadership", func() {
-		if failed.Wait(m.ctx) != nil || !m.leader.CompareAndSwap(l, nil) {
-			return
-		}
-		l.end()
-		if m.h.Sleep(m.ctx, retryLeading) == nil && m.journal.Leader() == m.cfg.ID {
-			m.lead(l.term)
-		}
-	})
+	if failed.Wait(l.ctx) != nil || m.leading.Lock(m.ctx) != nil {
+		return
+	}
+	defer m.leading.Unlock()
+	if !m.leader.CompareAndSwap(l, nil) {
+		return // the journal was first
+	}
+	l.end()
+	if m.h.Sleep(m.ctx, retryLeading) == nil && m.journal.Leader() == m.cfg.ID {
+		m.lead(l.term)
+	}
 }
 
 func (m *Master) newLeadership(term uint64, onFatal func(error)) (*leadership, error) {
@@ -109,13 +125,14 @@ func (m *Master) newLeadership(term uint64, onFatal func(error)) (*leadership, e
 	l := &leadership{
 		m: m, term: term, since: m.h.Now(), e: e, reads: &readIndex{h: m.h, j: m.journal, m: m.machine},
 		slow: host.NewSemaphore(m.h, maxSlowOperations), lastSeen: map[dfs.SessionID]time.Time{},
+		running: map[runKey]*slowRun{},
 	}
 	l.sync = metasync.New(m.h, m.machine, e, m.stores.get, l.forget)
 	l.persist = newPersister(l)
 	l.ctx, l.cancel = m.h.WithCancel(m.ctx)
 	l.startUpkeep()
 	if m.cfg.RootURI != "" {
-		m.h.Go("mount-root", l.mountRoot)
+		l.task("mount-root", l.mountRoot)
 	}
 	return l, nil
 }
@@ -147,6 +164,15 @@ func (l *leadership) heard(id dfs.SessionID) {
 	}
 	now := l.m.h.Now()
 	l.mu.Lock()
-	l.lastSeen[id] = now
+	if _, known := l.lastSeen[id]; known || len(l.lastSeen) < maxSeen {
+		l.lastSeen[id] = now
+	}
 	l.mu.Unlock()
+}
+
+// task starts a task of this leadership. Stop waits for it before it closes what the task reads.
+func (l *leadership) task(name string, f func()) {
+	if err := l.m.tasks.Go(l.ctx, name, func() error { f(); return nil }); err != nil {
+		panic(err) // the group has no limit of its own, so there is nothing to wait for
+	}
 }

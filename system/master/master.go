@@ -64,6 +64,8 @@ type Master struct {
 
 	registering *host.Semaphore
 	leader      atomic.Pointer[leadership]
+	leading     *host.Mutex   // held while a leadership starts or ends
+	term        atomic.Uint64 // what the journal said last; 0: another leads
 	ctx         context.Context
 	cancel      context.CancelFunc
 	tasks       *host.Group
@@ -86,6 +88,7 @@ func New(cfg Config) (*Master, error) {
 		workers:     workerregistry.New(cfg.WorkerLostAfter),
 		registering: host.NewSemaphore(cfg.Host, maxRegistrations),
 		tasks:       host.NewGroup(cfg.Host, 0),
+		leading:     host.NewMutex(cfg.Host),
 	}
 	m.ctx, m.cancel = m.h.WithCancel(context.Background())
 	return m, nil
@@ -126,6 +129,9 @@ func (m *Master) Stop(ctx context.Context) error {
 		l.end()
 	}
 	err := m.tasks.Wait(ctx)
+	if l := m.leader.Swap(nil); l != nil { // one that started while the first was ended
+		l.end()
+	}
 	if e := m.journal.Close(); err == nil {
 		err = e
 	}

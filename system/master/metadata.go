@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"slices"
 
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
@@ -15,6 +16,7 @@ import (
 const (
 	maxBatchesInFlight   = 16
 	maxOperationsInBatch = 4096
+	readsInView          = 64 // Apply waits for a view: a batch of long listings must not hold it for all of them
 )
 
 // Execute implements proto.MetadataServer.
@@ -86,6 +88,10 @@ func (x *execution) run(ops []*proto.Operation) {
 
 // start evaluates a fast mutation, queues a read, or starts a task for what may wait for an under store.
 func (x *execution) start(i int, op *proto.Operation, alone bool) {
+	if hollow(op) {
+		x.fail(i, dfs.Errorf(dfs.InvalidArgument, "execute operation", "", "operation %d of the batch says nothing to do", i))
+		return
+	}
 	req := x.req
 	req.Sequence = op.Sequence
 	if isRead(op) {
@@ -125,6 +131,16 @@ func (x *execution) spawn(i int, name string, task func() error) {
 func (x *execution) fail(i int, err error) { x.results[i] = errorResult(err) }
 
 func errorResult(err error) *proto.Result { return &proto.Result{Error: rpc.ErrorToProto(err)} }
+
+// hollow tells whether an operation or its message is missing. The wire cannot carry such a one, a caller in process can.
+func hollow(op *proto.Operation) bool {
+	if op == nil || op.Kind == nil {
+		return true
+	}
+	m := op.ProtoReflect()
+	set := m.WhichOneof(m.Descriptor().Oneofs().Get(0))
+	return set == nil || !m.Get(set).Message().IsValid()
+}
 
 func isRead(op *proto.Operation) bool {
 	switch op.Kind.(type) {
@@ -181,16 +197,18 @@ func (x *execution) answerReads(ops []*proto.Operation) {
 		return
 	}
 	var stale []int
-	_ = x.l.m.machine.View(func(r inodestore.Reader) error { // the closure answers into results
-		for _, i := range x.reads {
-			res, sync := x.l.read(r, &x.req, ops[i])
-			x.results[i] = res
-			if sync {
-				stale = append(stale, i)
+	for some := range slices.Chunk(x.reads, readsInView) {
+		_ = x.l.m.machine.View(func(r inodestore.Reader) error { // the closure answers into results
+			for _, i := range some {
+				res, sync := x.l.read(r, &x.req, ops[i])
+				x.results[i] = res
+				if sync {
+					stale = append(stale, i)
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	for _, i := range stale {
 		task := func() error {
 			x.results[i] = x.l.readSynced(x.ctx, x.req, ops[i], x.results[i])

@@ -29,7 +29,7 @@ func (l *leadership) fast(op *proto.Operation) evaluated {
 			return l.createFast(k.CreateFile)
 		}
 	case *proto.Operation_CompleteFile:
-		if w := dfs.WriteType(k.CompleteFile.WriteType); w == dfs.WriteMustCache || w == dfs.WriteAsyncThrough {
+		if !l.e.NeedsStore(dfs.InodeID(k.CompleteFile.Inode), k.CompleteFile.Version) {
 			return func(ctx context.Context, r namespace.Request) (*namespace.Ticket, answering, error) {
 				out, err := l.e.Complete(ctx, r, k.CompleteFile, l.completed(k.CompleteFile))
 				return out.Ticket, l.statusAnswer(out, k.CompleteFile.Path), err
@@ -54,7 +54,7 @@ func (l *leadership) fastTree(op *proto.Operation) evaluated {
 			}, l)
 		}
 	case *proto.Operation_Remove:
-		if l.outside(k.Remove.Path) {
+		if l.outside(k.Remove.Path) && !k.Remove.Recursive { // a recursive one looks through the tree first
 			return onPath(k.Remove.Path, func(ctx context.Context, r namespace.Request, p dfs.Path) (namespace.Outcome, error) {
 				return l.e.Remove(ctx, r, p, k.Remove, l.forget)
 			}, l)
@@ -180,11 +180,15 @@ func (l *leadership) renameFast(op *proto.Rename) evaluated {
 	}
 }
 
-// completed notes where a published version lies, and lets go of the one before it.
+// completed notes where a published version lies, and lets go of the one before it. The client says where; names of
+// workers that are not live here would stay in the block map for ever.
 func (l *leadership) completed(op *proto.CompleteFile) func(before, after *inodestore.Inode) {
 	return func(before, after *inodestore.Inode) {
 		for _, b := range op.Blocks {
 			for _, w := range b.Workers {
+				if b.Index >= blocksOf(after) || !l.m.workers.Live(dfs.WorkerID(w)) {
+					continue
+				}
 				l.m.blocks.Add(dfs.WorkerID(w), fileOf(after, after.Version), []uint32{b.Index})
 			}
 		}
@@ -209,22 +213,6 @@ func (l *leadership) attributesChanged(op *proto.SetAttribute) func(*inodestore.
 	}
 }
 
-// runSlow runs a mutation that may wait for an under store or walk a tree.
-func (l *leadership) runSlow(ctx context.Context, r namespace.Request, op *proto.Operation) *proto.Result {
-	if err := l.slow.Acquire(ctx, 1); err != nil {
-		return errorResult(dfs.Wrap(err, "wait for a place among under-store operations", ""))
-	}
-	defer l.slow.Release(1)
-	res, err := l.slowly(ctx, r, op)
-	if err != nil {
-		if settled := l.settle(ctx); settled != nil {
-			err = settled
-		}
-		return errorResult(err)
-	}
-	return res
-}
-
 func (l *leadership) slowly(ctx context.Context, r namespace.Request, op *proto.Operation) (*proto.Result, error) {
 	if t, err := l.e.Replay(r); err != nil {
 		return nil, err
@@ -235,8 +223,6 @@ func (l *leadership) slowly(ctx context.Context, r namespace.Request, op *proto.
 		return l.statusAnswer(namespace.Outcome{}, pathIn(op))(t)
 	}
 	switch k := op.Kind.(type) {
-	case *proto.Operation_KeepSession:
-		return l.keepSession(ctx, r)
 	case *proto.Operation_CompleteFile:
 		return l.completeThrough(ctx, r, k.CompleteFile)
 	case *proto.Operation_Rename:

@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -49,7 +50,7 @@ func (l *leadership) readSynced(ctx context.Context, req namespace.Request, op *
 		err = l.syncFor(ctx, k.ListStatus.Path, true)
 	}
 	if err != nil {
-		if known.Error == nil && len(known.Entries) == 0 && known.Status != nil {
+		if known.Error == nil && known.Status != nil {
 			l.m.log.Warn("answering from the namespace, the under store cannot be asked", "error", err)
 			return known
 		}
@@ -199,10 +200,16 @@ func (l *leadership) locate(r inodestore.Reader, req *namespace.Request, op *pro
 		if err != nil {
 			return nil, err
 		}
+		if err := namespace.Demand(req, n, namespace.RightRead, "locate blocks", p); err != nil {
+			return nil, err
+		}
 		file = fileOf(n, n.Version)
-		if total := blocksOf(n); count == 0 || op.First+count > total {
+		if total := blocksOf(n); count == 0 || uint64(op.First)+uint64(count) > uint64(total) {
 			count = total - min(op.First, total)
 		}
+	}
+	if uint64(op.First)+uint64(count) > math.MaxUint32 {
+		return nil, dfs.Errorf(dfs.InvalidArgument, "locate blocks", op.Path, "blocks %d and %d after it: no file has so many", op.First, count)
 	}
 	if count > maxLocateBlocks {
 		return nil, dfs.Errorf(dfs.InvalidArgument, "locate blocks", op.Path, "%d blocks, the limit is %d: ask in parts", count, maxLocateBlocks)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
 	"github.com/forebay/forebay/system/master/mounttable"
 	"github.com/forebay/forebay/system/master/namespace"
 	"github.com/forebay/forebay/system/proto"
@@ -48,45 +49,99 @@ func (l *leadership) createThrough(ctx context.Context, r namespace.Request, p d
 // completeThrough publishes a version that a worker has written to the under store, once the store confirms that it has
 // exactly this content: another writer may have replaced it meanwhile.
 func (l *leadership) completeThrough(ctx context.Context, r namespace.Request, op *proto.CompleteFile) (*proto.Result, error) {
-	p, _, err := l.m.machine.PathOf(dfs.InodeID(op.Inode))
-	if err != nil {
-		return nil, dfs.Errorf(dfs.Stale, "complete", op.Path, "the file was removed while it was being written")
-	}
 	written, err := dfs.ParsePath(op.Path)
 	if err != nil {
 		return nil, err
 	}
-	claim, err := l.e.Claim(ctx, p, written)
+	p, claim, err := l.claimFile(ctx, dfs.InodeID(op.Inode), written)
 	if err != nil {
 		return nil, err
 	}
 	defer claim.Release()
-	if err := l.confirmWritten(ctx, written, p, op.Fingerprint); err != nil {
+	r.Claim = claim
+	entry, err := l.confirmWritten(ctx, r, written, p, op)
+	if err != nil {
 		return nil, err
 	}
-	r.Claim = claim
-	return l.finish(ctx, string(p))(l.e.Complete(ctx, r, op, l.completed(op)))
+	confirmed := &proto.CompleteFile{Inode: op.Inode, Version: op.Version, Length: op.Length, WriteType: op.WriteType, Path: op.Path,
+		Blocks: op.Blocks, Fingerprint: entry.Fingerprint} // a copy: the message is the caller's
+	return l.finish(ctx, string(p))(l.e.Complete(ctx, r, confirmed, l.completed(confirmed)))
 }
 
-func (l *leadership) confirmWritten(ctx context.Context, written, p dfs.Path, fingerprint string) error {
+// claimFile claims the path that a file has, and the one where it was written. The file may be renamed while the claim
+// is waited for; then its new path is claimed instead.
+func (l *leadership) claimFile(ctx context.Context, id dfs.InodeID, written dfs.Path) (dfs.Path, *namespace.Claim, error) {
+	find := func() (dfs.Path, error) {
+		p, _, err := l.m.machine.PathOf(id)
+		if dfs.IsKind(err, dfs.NotFound) {
+			err = dfs.Errorf(dfs.Stale, "complete", string(written), "the file was removed while it was being written")
+		}
+		return p, err
+	}
+	for {
+		p, err := find()
+		if err != nil {
+			return "", nil, err
+		}
+		claim, err := l.e.Claim(ctx, p, written)
+		if err != nil {
+			return "", nil, err
+		}
+		now, err := find()
+		if err == nil && now == p {
+			return p, claim, nil
+		}
+		claim.Release()
+		if err != nil {
+			return "", nil, err
+		}
+	}
+}
+
+// confirmWritten makes sure that the under store has at p what the writer wrote, moving it there when the file was
+// renamed meanwhile.
+func (l *leadership) confirmWritten(ctx context.Context, r namespace.Request, written, p dfs.Path, op *proto.CompleteFile) (ufs.Entry, error) {
 	at, err := l.placeOf(ctx, p)
 	if err != nil {
-		return err
+		return ufs.Entry{}, err
 	}
 	if at.store == nil {
-		return dfs.Errorf(dfs.Conflict, "complete", string(p), "the mount was removed while the file was being written")
+		return ufs.Entry{}, dfs.Errorf(dfs.Conflict, "complete", string(p), "the mount was removed while the file was being written")
 	}
-	if from, rel := l.m.machine.Mounts().Resolve(written); written != p && from == at.mount {
-		if err := at.store.Rename(ctx, rel, at.rel); err != nil && !dfs.IsKind(err, dfs.NotFound) {
-			return dfs.Wrap(err, "complete: follow the rename in the under store", string(p))
+	moved := written != p
+	if from, rel := l.m.machine.Mounts().Resolve(written); moved && from == at.mount {
+		if err := l.followRename(ctx, r, at, written, rel, op.Fingerprint); err != nil {
+			return ufs.Entry{}, err
 		}
 	}
 	entry, err := at.store.Stat(ctx, at.rel)
 	if err != nil {
-		return dfs.Wrap(err, "complete: confirm in the under store", string(p))
+		return entry, dfs.Wrap(err, "complete: confirm in the under store", string(p))
 	}
-	if written == p && entry.Fingerprint != fingerprint {
-		return dfs.Errorf(dfs.Conflict, "complete", string(p), "another writer replaced the object in the under store meanwhile: write again")
+	if entry.Dir || !moved && entry.Fingerprint != op.Fingerprint || entry.Size != op.Length {
+		return entry, dfs.Errorf(dfs.Conflict, "complete", string(p), "another writer replaced the object in the under store meanwhile: write again")
+	}
+	return entry, nil
+}
+
+// followRename moves what the writer left at its old path after its file: exactly that, and only while nothing else
+// has the path. Nothing there means that an earlier try, or the rename of a directory, has moved it.
+func (l *leadership) followRename(ctx context.Context, r namespace.Request, at place, written dfs.Path, rel, fingerprint string) error {
+	left, err := at.store.Stat(ctx, rel)
+	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
+		return nil
+	}
+	if err != nil {
+		return dfs.Wrap(err, "complete: find what was written", string(written))
+	}
+	if left.Dir || left.Fingerprint != fingerprint {
+		return dfs.Errorf(dfs.Conflict, "complete", string(written), "another writer replaced the object in the under store meanwhile: write again")
+	}
+	if err := l.e.CheckLeft(r, written, "complete"); err != nil {
+		return err
+	}
+	if err := at.store.Rename(ctx, rel, at.rel); err != nil && !dfs.IsKind(err, dfs.NotFound) {
+		return dfs.Wrap(err, "complete: follow the rename in the under store", string(written))
 	}
 	return nil
 }
@@ -155,11 +210,7 @@ func (l *leadership) renameInStore(ctx context.Context, r namespace.Request, fro
 	}
 	_, rel := l.m.machine.Mounts().Resolve(to)
 	if source.Persist != dfs.Persisted {
-		// The under store lacks the source; what it has at the target is replaced and must not come back.
-		if err := src.store.Remove(ctx, rel); err != nil && !dfs.IsKind(err, dfs.NotFound) {
-			return dfs.Wrap(err, "rename: remove the replaced target from the under store", string(to))
-		}
-		return nil
+		return renameUnpersisted(ctx, src, source, from, to, rel)
 	}
 	err = src.store.Rename(ctx, src.rel, rel)
 	if dfs.IsKind(err, dfs.NotFound) {
@@ -168,6 +219,41 @@ func (l *leadership) renameInStore(ctx context.Context, r namespace.Request, fro
 		}
 	}
 	return dfs.Wrap(err, "rename in the under store", string(from))
+}
+
+// renameUnpersisted is for a source that the under store need not have. What it has at the target is replaced and must
+// not come back, nor must what an earlier version left at the source.
+func renameUnpersisted(ctx context.Context, src place, source *inodestore.Inode, from, to dfs.Path, rel string) error {
+	if err := removeLeft(ctx, src.store, rel); err != nil {
+		return dfs.Wrap(err, "rename: remove the replaced target from the under store", string(to))
+	}
+	if !mayBeInStore(source) {
+		return nil
+	}
+	var err error
+	if source.IsDir() {
+		err = src.store.Rename(ctx, src.rel, rel) // with what a persisted file's driver made in it
+	} else {
+		err = removeLeft(ctx, src.store, src.rel)
+	}
+	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
+		return nil
+	}
+	return dfs.Wrap(err, "rename: clear the source in the under store", string(from))
+}
+
+func removeLeft(ctx context.Context, store ufs.Store, rel string) error {
+	err := store.Remove(ctx, rel)
+	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
+		return nil
+	}
+	return err
+}
+
+// mayBeInStore tells whether a store may have something at an inode's path: its content, that of an earlier version, what
+// a worker has persisted and not reported yet, or a directory that a driver made for one of these.
+func mayBeInStore(n *inodestore.Inode) bool {
+	return n.IsDir() || n.Persist != dfs.NotPersisted || n.LastVersion > 1
 }
 
 func (l *leadership) remove(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Remove) (*proto.Result, error) {
@@ -184,7 +270,12 @@ func (l *leadership) remove(ctx context.Context, r namespace.Request, p dfs.Path
 	if err != nil {
 		return nil, err
 	}
-	if !op.CacheOnly && n.Persist == dfs.Persisted {
+	if op.Recursive && n.IsDir() && !r.Identity.Superuser(l.m.cfg.Superuser) {
+		if err := l.mayRemoveBelow(ctx, &r, p); err != nil {
+			return nil, err
+		}
+	}
+	if !op.CacheOnly && mayBeInStore(n) {
 		if err := l.removeInStore(ctx, p, n.IsDir(), op.Recursive); err != nil {
 			return nil, err
 		}
@@ -202,7 +293,7 @@ func (l *leadership) removeInStore(ctx context.Context, p dfs.Path, dir, recursi
 	} else {
 		err = at.store.Remove(ctx, at.rel)
 	}
-	if dfs.IsKind(err, dfs.NotFound) {
+	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
 		return nil
 	}
 	if dfs.IsKind(err, dfs.DeadlineExceeded) {
@@ -235,6 +326,9 @@ func removeTree(ctx context.Context, store ufs.Store, dir string) error {
 }
 
 func (l *leadership) mount(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.MountUfs) (*proto.Result, error) {
+	if !r.Identity.Superuser(l.m.cfg.Superuser) { // before the store is opened: its answers are not everybody's to see
+		return nil, dfs.Errorf(dfs.PermissionDenied, "mount", string(p), "only the superuser may mount")
+	}
 	m := mounttable.Mount{Path: p, URI: op.Uri, ReadOnly: op.ReadOnly, Shared: op.Shared, Options: op.Options, SyncInterval: duration(op.SyncInterval)}
 	store, err := l.m.cfg.OpenStore(ctx, op.Uri, op.Options)
 	if err != nil {

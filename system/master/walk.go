@@ -68,6 +68,38 @@ func (l *leadership) walkFrom(ctx context.Context, p dfs.Path, n walked, visit f
 	return nil
 }
 
+// walkAs is walk for somebody who needs the right to list every directory on the way, and want on every file.
+func (l *leadership) walkAs(ctx context.Context, r *namespace.Request, p dfs.Path, want uint32, op string, visit func(dfs.Path, walked) error) error {
+	return l.walk(ctx, p, func(at dfs.Path, n walked) error {
+		need := want
+		if n.IsDir() {
+			need = namespace.RightRead | namespace.RightSearch
+		}
+		if err := namespace.Demand(r, n, need, op, at); err != nil {
+			return err
+		}
+		return visit(at, n)
+	})
+}
+
+// mayRemoveBelow demands the right to take entries out of every directory at p and below that has any, as a removal one
+// by one would.
+func (l *leadership) mayRemoveBelow(ctx context.Context, r *namespace.Request, p dfs.Path) error {
+	return l.walk(ctx, p, func(at dfs.Path, n walked) error {
+		if !n.IsDir() {
+			return nil
+		}
+		empty := true
+		err := l.m.machine.View(func(r inodestore.Reader) error {
+			return r.List(n.ID, "", func(walked) bool { empty = false; return false })
+		})
+		if err != nil || empty {
+			return err
+		}
+		return namespace.Demand(r, n, namespace.RightWrite|namespace.RightSearch, "remove", at)
+	})
+}
+
 // free drops cached copies of what the under store has.
 func (l *leadership) free(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Free) (*proto.Result, error) {
 	if err := l.know(ctx, p); err != nil {
@@ -84,7 +116,7 @@ func (l *leadership) free(ctx context.Context, r namespace.Request, p dfs.Path, 
 		return nil, dfs.Errorf(dfs.InvalidArgument, "free", string(p), "it is pinned: unpin it, or force")
 	}
 	count := int64(0)
-	err = l.walk(ctx, p, func(_ dfs.Path, n walked) error {
+	err = l.walkAs(ctx, &r, p, namespace.RightWrite, "free", func(_ dfs.Path, n walked) error {
 		if n.IsDir() || n.Persist != dfs.Persisted || n.Pinned && !op.Force {
 			return nil
 		}
@@ -99,7 +131,7 @@ func (l *leadership) requestPersist(ctx context.Context, r namespace.Request, p 
 	below := r
 	below.Session, below.Sequence = 0, 0
 	count := int64(0)
-	err := l.walk(ctx, p, func(at dfs.Path, n walked) error {
+	err := l.walkAs(ctx, &r, p, namespace.RightWrite, "persist", func(at dfs.Path, n walked) error {
 		if n.IsDir() {
 			if !op.Recursive && at == p {
 				return dfs.Errorf(dfs.IsDirectory, "persist", string(p), "ask for recursive to persist everything below it")
@@ -118,14 +150,17 @@ func (l *leadership) requestPersist(ctx context.Context, r namespace.Request, p 
 
 // load loads metadata from the under store, a directory at a time.
 func (l *leadership) load(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Load) (*proto.Result, error) {
-	if err := l.syncFor(ctx, string(p), true); err != nil {
+	if err := l.know(ctx, p); err != nil {
 		return nil, err
 	}
 	if _, err := l.e.CheckSetAttribute(r, p, &proto.SetAttribute{}); err != nil {
 		return nil, dfs.Wrap(err, "load", string(p))
 	}
+	if err := l.syncFor(ctx, string(p), true); err != nil {
+		return nil, err
+	}
 	count := int64(0)
-	err := l.walk(ctx, p, func(at dfs.Path, n walked) error {
+	err := l.walkAs(ctx, &r, p, 0, "load", func(at dfs.Path, n walked) error {
 		count++
 		if !n.IsDir() || !op.Recursive || at == p {
 			return nil

@@ -286,6 +286,23 @@ func (e *Evaluator) writing(r *Request, id dfs.InodeID, version uint32, op, path
 	return n, open, err
 }
 
+// CheckLeft tells whether r, who was writing at p in the under store, may take what lies there now, after its file was
+// renamed. p comes from the client, so it must not name another file, known or unknown.
+func (e *Evaluator) CheckLeft(r Request, p dfs.Path, op string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f, err := lookup(e.view, &r, p)
+	switch {
+	case err != nil:
+		return dfs.Wrap(err, op, string(p))
+	case f.inode != nil:
+		return dfs.Errorf(dfs.Conflict, op, string(p), "another file has the path where this one was written: write again")
+	case f.missing > 1 && f.deepest.Loaded:
+		return nil // its directory went: all that can lie there is what this writer left
+	}
+	return demand(&r, f.deepest, permWrite|permExecute, op, p)
+}
+
 // openVersion finds an open write, whoever it belongs to.
 func (e *Evaluator) openVersion(id dfs.InodeID, version uint32, op, path string) (*inodestore.Inode, openWrite, error) {
 	value, err := e.view.record(inodestore.TableOpenWrite, openWriteKey(id, version))

@@ -115,9 +115,22 @@ func demand(r *Request, n *inodestore.Inode, want uint32, op string, p dfs.Path)
 	if allowed(r, n, want) {
 		return nil
 	}
-	words := map[uint32]string{permRead: "read", permWrite: "write to", permWrite | permExecute: "change entries of", permExecute: "search"}
+	words := map[uint32]string{permRead: "read", permWrite: "write to", permWrite | permExecute: "change entries of", permExecute: "search",
+		permRead | permExecute: "list"}
 	return dfs.Errorf(dfs.PermissionDenied, op, string(p), "user %q may not %s %q (mode %04o, owner %s:%s)",
 		r.Identity.User, words[want], nameOf(n), n.Mode, n.Owner, n.Group)
+}
+
+// The rights that Demand asks for, of more than one at a time.
+const (
+	RightRead   = permRead
+	RightWrite  = permWrite
+	RightSearch = permExecute
+)
+
+// Demand refuses when r lacks the rights on n: for callers that walk the tree themselves.
+func Demand(r *Request, n *inodestore.Inode, rights uint32, op string, p dfs.Path) error {
+	return demand(r, n, rights, op, p)
 }
 
 // demandOwner is for what only the owner and the superuser may do.

@@ -206,9 +206,6 @@ func (e *Evaluator) Remove(ctx context.Context, r Request, p dfs.Path, op *proto
 	var err error
 	out.Ticket, err = e.do(ctx, r, []dfs.Path{p}, func(t *txn) error {
 		n, err := e.planRemove(&r, p, op)
-		if err == nil {
-			err = r.onlyIf(n, "remove", p)
-		}
 		if err != nil {
 			return err
 		}
@@ -246,6 +243,9 @@ func (e *Evaluator) planRemove(r *Request, p dfs.Path, op *proto.Remove) (*inode
 		return nil, dfs.Errorf(dfs.NotDirectory, what, string(p), "it is a file")
 	case op.File && f.inode.IsDir():
 		return nil, dfs.Errorf(dfs.IsDirectory, what, string(p), "it is a directory: ask for recursive removal")
+	}
+	if err := r.onlyIf(f.inode, what, p); err != nil {
+		return nil, err
 	}
 	if err := demandEntry(r, f.parent, f.inode, what, p); err != nil {
 		return nil, err

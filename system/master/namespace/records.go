@@ -50,6 +50,12 @@ func expiry(n *inodestore.Inode) time.Time {
 	return n.ModTime.Add(n.TTL)
 }
 
+// Expired tells whether n is a file whose TTL has run out.
+func Expired(n *inodestore.Inode, now time.Time) bool {
+	when := expiry(n)
+	return !when.IsZero() && !n.IsDir() && n.Completed() && !when.After(now)
+}
+
 // location is where an inode is found: the value of TableLocation.
 type location struct {
 	parent dfs.InodeID
