@@ -22,11 +22,15 @@ type File struct {
 	stop context.CancelFunc // ends ctx
 	o    options
 
+	// INV-1: all bytes that a File gives out are of one version: content is exchanged only while delivered is false, and
+	// whoever read from what was exchanged meanwhile reads again (deliver).
 	mu        sync.Mutex
 	content   *content
 	delivered bool // bytes of content have been given out: it cannot be exchanged any more
-	reopened  bool
+	reopened  bool // content was exchanged, or could not be: there is no second time
 	closed    bool
+
+	exchanging *host.Mutex // held by the one task that looks for a newer version
 
 	turn   *host.Mutex // guards what follows; held while waiting for data
 	pos    int64
@@ -54,6 +58,7 @@ func (c *Client) OpenStatus(ctx context.Context, status *dfs.FileStatus, opts ..
 	}
 	f := &File{
 		c: c, o: c.options(opts), content: newContent(c, status), turn: host.NewMutex(c.core.h), window: firstWindowBytes,
+		exchanging: host.NewMutex(c.core.h),
 	}
 	f.ctx, f.stop = c.core.h.WithCancel(ctx)
 	return f, nil
@@ -95,8 +100,8 @@ func (f *File) ReadRange(ctx context.Context, p []byte, offset int64) (int, erro
 			return 0, err
 		}
 		n, err := f.readFrom(ctx, t, p, offset)
-		if n > 0 {
-			f.deliver(t)
+		if n > 0 && !f.deliver(t) {
+			continue
 		}
 		if n == 0 && f.exchange(ctx, t, err) {
 			continue
@@ -125,18 +130,24 @@ func (f *File) readFrom(ctx context.Context, t *content, p []byte, offset int64)
 	return n, nil
 }
 
-// deliver notes that bytes of t were given out.
-func (f *File) deliver(t *content) {
+// deliver notes that bytes of t are about to be given out. It is false when t was exchanged meanwhile: they must not be.
+func (f *File) deliver(t *content) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.delivered = f.delivered || f.content == t
-}
-
-// exchange reopens a file whose version went stale before any of it was given out, once.
-func (f *File) exchange(ctx context.Context, stale *content, cause error) bool {
-	if !dfs.IsKind(cause, dfs.Stale) {
+	if f.content != t {
 		return false
 	}
+	f.delivered = true
+	return true
+}
+
+// exchange reopens a file whose version went stale before any of it was given out, once. It tells whether there is
+// another version to read. Readers that meet the same stale version wait for the one that looks.
+func (f *File) exchange(ctx context.Context, stale *content, cause error) bool {
+	if !dfs.IsKind(cause, dfs.Stale) || f.exchanging.Lock(ctx) != nil {
+		return false
+	}
+	defer f.exchanging.Unlock()
 	f.mu.Lock()
 	refused := f.delivered || f.reopened || f.content != stale
 	f.reopened = true
@@ -150,11 +161,15 @@ func (f *File) exchange(ctx context.Context, stale *content, cause error) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.delivered { // by a reader that found its part on a worker while this one asked
+		return false
+	}
 	f.content = newContent(f.c, now)
 	return true
 }
 
-// Close ends all reading that has no context of its own. It may be called more than once.
+// Close ends all reading that has no context of its own. It may be called more than once. It waits for a WriteTo whose
+// writer takes its time.
 func (f *File) Close() error {
 	f.mu.Lock()
 	f.closed = true

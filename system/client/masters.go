@@ -31,7 +31,6 @@ type masters struct {
 // master is one master as this client reaches it.
 type master struct {
 	address string
-	stub    pb.MetadataClient
 	stream  *rpc.Coalescer
 }
 
@@ -56,8 +55,7 @@ func (m *masters) leader() (*master, error) {
 	if err != nil {
 		return nil, err
 	}
-	stub := pb.NewMetadataClient(conn)
-	made := &master{address: address, stub: stub, stream: rpc.NewCoalescer(m.h, stub, m.cfg)}
+	made := &master{address: address, stream: rpc.NewCoalescer(m.h, pb.NewMetadataClient(conn), m.cfg)}
 	m.known[address] = made
 	return made, nil
 }
@@ -117,9 +115,9 @@ func (m *master) do(ctx context.Context, caller *rpc.Caller, operation *pb.Opera
 	if caller.AckedBelow != nil {
 		batch.AckedBelow = caller.AckedBelow()
 	}
-	answer, err := m.stub.Execute(ctx, batch)
+	answer, err := m.stream.Call(ctx, batch)
 	if err != nil {
-		return nil, rpc.FromStatus(err)
+		return nil, err
 	}
 	if err := rpc.ErrorFromProto(answer.Error); err != nil {
 		return nil, err

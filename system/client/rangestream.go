@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"sync/atomic"
 
 	"github.com/forebay/forebay/system/dfs"
 	pb "github.com/forebay/forebay/system/proto"
@@ -25,6 +26,26 @@ type rangeStream struct {
 	next   int64  // file offset behind rest
 	end    int64
 	served bool // a chunk came
+
+	waiting atomic.Bool   // in receive, for the worker
+	chunks  atomic.Uint64 // received
+	stalled atomic.Bool   // watch gave the worker up
+}
+
+// watch gives up a worker that owes a chunk and sends none for half of Config.Timeout or more (a disk that hangs, while the
+// connection's keep-alive is answered): the reader may have no deadline at all. A reader that takes its time is no stall.
+func (s *rangeStream) watch(ctx context.Context) {
+	before, silent := uint64(0), false
+	for s.c.h.Sleep(ctx, s.c.cfg.Timeout/2) == nil {
+		now := s.chunks.Load()
+		still := s.waiting.Load() && now == before
+		if still && silent {
+			s.stalled.Store(true)
+			s.cancel()
+			return
+		}
+		before, silent = now, still
+	}
 }
 
 func (c *core) openRange(ctx context.Context, w *Worker, request *pb.ReadRequest) (*rangeStream, error) {
@@ -38,10 +59,12 @@ func (c *core) openRange(ctx context.Context, w *Worker, request *pb.ReadRequest
 		cancel()
 		return nil, rpc.FromStatus(err)
 	}
-	return &rangeStream{
+	s := &rangeStream{
 		c: c, worker: w, stream: stream, cancel: cancel, page: rpc.NewReadPage(),
 		next: request.Offset, end: request.Offset + request.Length,
-	}, nil
+	}
+	c.h.Go("read-watch", func() { s.watch(inner) })
+	return s, nil
 }
 
 // peek returns the next bytes, at least one, and io.EOF at the range's end. They are valid until the next call or close.
@@ -61,8 +84,14 @@ func (s *rangeStream) peek() ([]byte, error) {
 func (s *rangeStream) skip(n int) { s.rest = s.rest[n:] }
 
 func (s *rangeStream) receive() error {
+	s.waiting.Store(true)
 	err := s.stream.RecvMsg(s.page) // frees the page before
+	s.waiting.Store(false)
+	s.chunks.Add(1)
 	switch {
+	case err != nil && s.stalled.Load():
+		return dfs.Errorf(dfs.Unavailable, "read from worker", s.worker.Address,
+			"it sent nothing for %v: look at its disks and at the under store", s.c.cfg.Timeout/2)
 	case errors.Is(err, io.EOF):
 		return dfs.Errorf(dfs.Unavailable, "read from worker", s.worker.Address, "it ended the stream %d bytes early", s.end-s.next)
 	case err != nil:
@@ -235,11 +264,15 @@ func (r *rangeReader) failed(w *Worker, err error) error {
 		err = dfs.Errorf(dfs.Unavailable, "read from worker", w.Address, "it does not hold block %d any more", r.index)
 	case dfs.Unavailable, dfs.DeadlineExceeded:
 		core.workers.suspect(w.Address)
+		r.content.forget(r.index) // the next round asks the master who else has it
 	}
 	core.stats.failovers.Add(1)
-	if r.progress { // what failed before is over: this failure has its own time and candidates
-		r.progress, r.candidates, r.retry = false, nil, core.newRetrier(r.ctx)
+	if !r.progress {
+		r.last = err
+		return nil
 	}
-	r.last = err
+	// What failed before is over: this failure begins a search of its own, at once, and whatever its kind. The same worker
+	// may be asked again in it, last if it is suspected.
+	r.progress, r.candidates, r.last, r.retry = false, nil, nil, core.newRetrier(r.ctx)
 	return nil
 }

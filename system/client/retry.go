@@ -59,6 +59,16 @@ type retrier struct {
 	backoff  time.Duration
 }
 
+// bounded gives ctx the client's timeout when it has no deadline of its own. Everything that waits for masters or for
+// other callers is below one: callers that queue for a lock whose holder waits for a dead cluster would otherwise wait one
+// timeout after the other.
+func (c *core) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return ctx, func() {}
+	}
+	return c.h.WithTimeout(ctx, c.cfg.Timeout)
+}
+
 func (c *core) newRetrier(ctx context.Context) retrier {
 	r := retrier{c: c, backoff: backoffFloor}
 	if _, bounded := ctx.Deadline(); !bounded {
@@ -107,13 +117,19 @@ func mayHaveHappened(err error) bool {
 // execute runs the operation at the leader, wherever it moves, until it is answered or time runs out. doubt tells
 // whether an attempt before the last one may have taken effect.
 func (c *core) execute(ctx context.Context, caller *rpc.Caller, operation *pb.Operation, way route) (result *pb.Result, doubt bool, err error) {
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
 	retry := c.newRetrier(ctx)
-	for {
+	var before error // why the attempt before this one failed
+	for ; ; before = err {
 		result, err = c.attempt(ctx, caller, operation, way)
 		if err == nil || !worthRetry(err) {
 			return result, doubt, err
 		}
 		doubt = doubt || mayHaveHappened(err)
+		if ended := ctx.Err(); ended != nil && before != nil { // this attempt was cut short: it knows less than that one
+			return nil, doubt, gaveUp(ended, before)
+		}
 		if ctx.Err() != nil || c.life.Err() != nil {
 			return nil, doubt, err
 		}
@@ -131,10 +147,6 @@ func (c *core) attempt(ctx context.Context, caller *rpc.Caller, operation *pb.Op
 	timeout := c.cfg.Timeout
 	if deadline, bounded := ctx.Deadline(); bounded {
 		timeout = max(deadline.Sub(c.h.Now()), 1)
-	} else if way == alone {
-		var cancel context.CancelFunc
-		ctx, cancel = c.h.WithTimeout(ctx, timeout)
-		defer cancel()
 	}
 	result, err := m.do(ctx, caller, operation, way, int64(timeout))
 	switch {

@@ -89,10 +89,13 @@ func (f *File) peek(wanted int64) ([]byte, error) {
 		}
 		f.look(t, wanted)
 		data, err := f.ahead.peek()
-		if err == nil {
+		if err == nil && f.deliver(t) {
 			return data, nil
 		}
 		f.dropAhead()
+		if err == nil { // of a version that was exchanged while they came
+			continue
+		}
 		if !f.exchange(f.ctx, t, err) {
 			return nil, dfs.Wrap(err, "read", string(t.status.Path))
 		}
@@ -118,7 +121,6 @@ func (f *File) advance(n int) {
 	}
 	f.ahead.skip(n)
 	f.pos += int64(n)
-	f.deliver(f.ahead.content)
 }
 
 func (f *File) dropAhead() {

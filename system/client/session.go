@@ -158,6 +158,8 @@ func (s *sessions) keepOnce(current *session) error {
 
 // mutate executes a mutation exactly once, or says that it cannot know. Its errors name op and path.
 func (c *Client) mutate(ctx context.Context, op, path string, mutation *pb.Operation, way route) (*pb.Result, error) {
+	ctx, cancel := c.core.bounded(ctx)
+	defer cancel()
 	s := c.core.sessions[way]
 	if err := s.room.Acquire(ctx, 1); err != nil {
 		return nil, dfs.Wrap(err, op, path)

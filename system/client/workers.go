@@ -17,6 +17,10 @@ const suspicion = 10 * time.Second
 // minListAge bounds how often failures make a client ask for the worker list again.
 const minListAge = 200 * time.Millisecond
 
+// refreshPatience bounds the wait for a new list while an old one is at hand, and how long the old one then serves before
+// the next try: readers go on while no master leads.
+const refreshPatience = time.Second
+
 // workerList is the known workers, and what this client has seen of them.
 type workerList struct {
 	c       *core
@@ -26,6 +30,7 @@ type workerList struct {
 	all      []Worker
 	live     *ring
 	loaded   time.Time
+	patient  time.Time            // until then the list serves as it is: no master gave a newer one
 	stale    bool                 // a failure was seen since
 	suspects map[string]time.Time // by address: asked last until then
 }
@@ -38,7 +43,11 @@ func newWorkerList(c *core) *workerList {
 func (w *workerList) known() (all []Worker, live *ring, recent bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	age := w.c.h.Now().Sub(w.loaded)
+	now := w.c.h.Now()
+	if w.live != nil && now.Before(w.patient) {
+		return w.all, w.live, true
+	}
+	age := now.Sub(w.loaded)
 	limit := w.c.cfg.WorkerListAge
 	if w.stale || w.live == nil || len(w.live.workers) == 0 {
 		limit = min(limit, minListAge)
@@ -57,22 +66,39 @@ func (w *workerList) get(ctx context.Context) ([]Worker, *ring, error) {
 		return all, live, nil // somebody is asking: go on with what is known
 	}
 	if live == nil {
-		if err := w.loading.Lock(ctx); err != nil {
+		bounded, cancel := w.c.bounded(ctx)
+		defer cancel()
+		if err := w.loading.Lock(bounded); err != nil {
 			return nil, nil, dfs.Wrap(err, "list workers", "")
 		}
+		ctx = bounded
 	}
 	defer w.loading.Unlock()
 	if all, live, recent = w.known(); recent {
 		return all, live, nil
 	}
-	loaded, err := w.load(ctx)
-	if err != nil {
-		if live != nil && ctx.Err() == nil {
-			return all, live, nil
-		}
+	return w.refresh(ctx, all, live)
+}
+
+// refresh loads the list. An old one serves when that fails or takes long. The caller holds loading.
+func (w *workerList) refresh(ctx context.Context, all []Worker, live *ring) ([]Worker, *ring, error) {
+	inner := ctx
+	if live != nil {
+		bounded, cancel := w.c.h.WithTimeout(ctx, refreshPatience)
+		defer cancel()
+		inner = bounded
+	}
+	loaded, err := w.load(inner)
+	switch {
+	case err == nil:
+		return loaded.all, loaded.live, nil
+	case live == nil || ctx.Err() != nil:
 		return nil, nil, err
 	}
-	return loaded.all, loaded.live, nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.patient = w.c.h.Now().Add(refreshPatience)
+	return all, live, nil
 }
 
 type loadedWorkers struct {

@@ -104,7 +104,8 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 
 // ReadFrom implements io.ReaderFrom: r reads straight into pages.
 func (w *Writer) ReadFrom(r io.Reader) (total int64, err error) {
-	for {
+	const maxEmptyReads = 100 // as bufio has it: a reader that gives neither bytes nor an error would spin for ever
+	for empty := 0; empty < maxEmptyReads; empty++ {
 		room, err := w.room()
 		if err != nil {
 			return total, err
@@ -120,7 +121,11 @@ func (w *Writer) ReadFrom(r io.Reader) (total int64, err error) {
 		if readErr != nil {
 			return total, readErr
 		}
+		if n > 0 {
+			empty = 0
+		}
 	}
+	return total, io.ErrNoProgress
 }
 
 // room is where the next bytes of the file go, at least one.

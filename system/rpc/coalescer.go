@@ -70,7 +70,9 @@ type Caller struct {
 // When the stream breaks, all operations in flight fail as Unavailable, and the next batch opens a new stream. Whether
 // their effects took place is then unknown; the caller may repeat a read, and a mutation with its sequence. A server that
 // is silent while it owes answers is probed, and a paused or cut-off one makes the stream break in about four probe
-// intervals, earlier than the connection's own keep-alive. One slow operation holds up the answers of its whole batch, so that known slow ones belong in a Metadata.Execute call.
+// intervals, earlier than the connection's own keep-alive. An operation that cannot be encoded (text that is not UTF-8)
+// breaks the stream too; it is refused then, and everything else that was in flight may be tried again. One slow operation
+// holds up the answers of its whole batch, so that known slow ones belong in Call.
 type Coalescer struct {
 	h      host.Host
 	master pb.MetadataClient
@@ -121,6 +123,9 @@ func NewCoalescer(h host.Host, master pb.MetadataClient, cfg CoalescerConfig) *C
 // Do executes one operation and returns its result, or the error in it. When ctx ends first the operation may still be
 // done. operation must not change any more, even after Do returned.
 func (c *Coalescer) Do(ctx context.Context, caller *Caller, operation *pb.Operation) (*pb.Result, error) {
+	if err := ctx.Err(); err != nil { // room may be free: it would be sent although nobody waits
+		return nil, FromStatus(err)
+	}
 	if err := c.room.Acquire(ctx, 1); err != nil {
 		return nil, FromStatus(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -56,7 +57,7 @@ func ToStatus(err error) error {
 	if !known {
 		code = codes.Unknown
 	}
-	s := status.New(code, err.Error())
+	s := status.New(code, valid(err.Error()))
 	if detailed, failed := s.WithDetails(message); failed == nil {
 		s = detailed
 	}
@@ -128,10 +129,16 @@ func ErrorToProto(err error) *pb.Error {
 	}
 	var e *dfs.Error
 	if !errors.As(err, &e) {
-		return &pb.Error{Kind: uint32(dfs.KindOf(err)), Detail: err.Error()}
+		return &pb.Error{Kind: uint32(dfs.KindOf(err)), Detail: valid(err.Error())}
 	}
-	return &pb.Error{Kind: uint32(e.Kind), Op: e.Op, Path: e.Path, Detail: e.Detail, Leader: e.Leader}
+	return &pb.Error{
+		Kind: uint32(e.Kind), Op: valid(e.Op), Path: valid(e.Path), Detail: valid(e.Detail), Leader: valid(e.Leader),
+	}
 }
+
+// valid is text as protobuf takes it. Errors quote what others sent, and an under store's names may be any bytes: one
+// such error would otherwise make the whole answer, of a batch for instance, impossible to send.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 // ErrorFromProto is the message as an error (a *dfs.Error); nil is nil.
 func ErrorFromProto(message *pb.Error) error {

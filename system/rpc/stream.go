@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/forebay/forebay/system/dfs"
 	pb "github.com/forebay/forebay/system/proto"
 )
@@ -113,8 +115,63 @@ func (c *Coalescer) broke(stream *callStream, cause error) {
 	c.startSenderLocked()
 	c.mu.Unlock()
 	for _, b := range failed {
-		c.finish(b, nil, err)
+		c.finishBroken(b, err)
 	}
+}
+
+// finishBroken fails a batch whose stream broke. gRPC ends a stream on which a message cannot be encoded: the operations
+// to blame are told so, or they would break every stream on which they are tried again.
+func (c *Coalescer) finishBroken(b *callBatch, cause error) {
+	if malformed(&pb.OperationBatch{Identity: b.caller.Identity, Operations: b.operations}) == nil {
+		c.finish(b, nil, cause)
+		return
+	}
+	results := make([]*pb.Result, len(b.operations))
+	for i, operation := range b.operations {
+		err := malformed(&pb.OperationBatch{Identity: b.caller.Identity, Operations: []*pb.Operation{operation}})
+		if err == nil {
+			err = cause
+		}
+		results[i] = &pb.Result{Error: ErrorToProto(err)}
+	}
+	c.finish(b, results, nil)
+}
+
+// malformed tells why a batch cannot be sent by any means; nil when it can.
+func malformed(batch *pb.OperationBatch) error {
+	if _, err := proto.Marshal(batch); err != nil {
+		return dfs.Errorf(dfs.InvalidArgument, "call master", "", "the request cannot be encoded: %v; names and values must be UTF-8", err)
+	}
+	return nil
+}
+
+// Call executes a batch in a call of its own, beside the stream, for operations that may take long. As the stream does,
+// it gives up with Unavailable when the server answers no probe either, in about four probe intervals: ctx alone would
+// let a paused master hold up a failover until the connection's keep-alive notices.
+func (c *Coalescer) Call(ctx context.Context, batch *pb.OperationBatch) (*pb.ResultBatch, error) {
+	inner, cancel := c.h.WithCancel(ctx)
+	defer cancel()
+	silent := c.h.NewEvent()
+	c.h.Go("metadata-watch-call", func() {
+		for c.h.Sleep(inner, c.cfg.ProbeInterval) == nil {
+			if !c.alive(inner) {
+				silent.Set()
+				cancel()
+				return
+			}
+		}
+	})
+	answer, err := c.master.Execute(inner, batch)
+	switch {
+	case err == nil:
+		return answer, nil
+	case silent.IsSet() && ctx.Err() == nil:
+		return nil, dfs.Errorf(dfs.Unavailable, "call master", "", "it answers neither the call nor a probe: it is paused or cut off")
+	}
+	if bad := malformed(batch); bad != nil {
+		return nil, bad
+	}
+	return nil, FromStatus(err)
 }
 
 // failQueue ends the sender's turn and fails what it could not send.

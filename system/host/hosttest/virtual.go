@@ -229,7 +229,19 @@ type waiter struct {
 type canceledKey struct{}
 
 // virtualContext answers Err with the cause, so that a virtual deadline reads as context.DeadlineExceeded.
-type virtualContext struct{ context.Context }
+type virtualContext struct {
+	context.Context
+	deadline time.Time // zero: the parent's
+}
+
+// Deadline is the earlier of this context's and its parent's, as context.WithTimeout has it.
+func (c virtualContext) Deadline() (time.Time, bool) {
+	outer, bounded := c.Context.Deadline()
+	if c.deadline.IsZero() || (bounded && outer.Before(c.deadline)) {
+		return outer, bounded
+	}
+	return c.deadline, true
+}
 
 func (c virtualContext) Err() error { return context.Cause(c.Context) }
 
@@ -253,7 +265,7 @@ func (c *cancellation) endLocked(cause error) {
 	}
 }
 
-func (v *Virtual) withLocked(ctx context.Context) (context.Context, *cancellation) {
+func (v *Virtual) withLocked(ctx context.Context) (virtualContext, *cancellation) {
 	inner, cancel := context.WithCancelCause(ctx)
 	c := &cancellation{v: v, cancel: cancel}
 	if up, _ := ctx.Value(canceledKey{}).(*cancellation); up != nil {
@@ -262,7 +274,7 @@ func (v *Virtual) withLocked(ctx context.Context) (context.Context, *cancellatio
 			c.endLocked(ctx.Err())
 		}
 	}
-	return virtualContext{context.WithValue(inner, canceledKey{}, c)}, c
+	return virtualContext{Context: context.WithValue(inner, canceledKey{}, c)}, c
 }
 
 // WithCancel implements host.Host.
@@ -282,6 +294,7 @@ func (v *Virtual) WithTimeout(ctx context.Context, d time.Duration) (context.Con
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	inner, c := v.withLocked(ctx)
+	inner.deadline = v.now.Add(d)
 	t := v.afterLocked(d, func() { c.endLocked(context.DeadlineExceeded) })
 	return inner, func() {
 		v.mu.Lock()
