@@ -37,10 +37,12 @@ func (m *Master) register(stream grpc.BidiStreamingServer[proto.RegisterRequest,
 	}
 	defer m.registering.Release(1)
 	id := dfs.WorkerID(first.Worker.Id)
+	// The lease first: it ends that of an earlier stream, which would go on adding what is removed here.
+	lease := m.workers.Begin(first.Worker, m.h.Now())
+	defer m.workers.Broken(id, lease)
 	if m.blocks.Blocks(id) > 0 {
 		m.blocks.RemoveWorker(id)
 	}
-	lease := m.workers.Begin(first.Worker, m.h.Now())
 	for msg := first; ; {
 		if err := l.accept(id, lease, msg); err != nil {
 			return err

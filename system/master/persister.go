@@ -30,7 +30,8 @@ type persister struct {
 
 	mu     sync.Mutex
 	cursor dfs.InodeID
-	told   map[dfs.InodeID]*persisting
+	round  uint64
+	told   map[dfs.InodeID]*persisting // of files in the queue: begin forgets the others
 }
 
 type persisting struct {
@@ -38,6 +39,7 @@ type persisting struct {
 	worker   dfs.WorkerID // "" when waiting for the next try
 	until    time.Time    // of the lease, or of the backoff
 	failures int
+	round    uint64 // through the queue, when it was last met there
 	problem  string // of the last failure, for the report
 }
 
@@ -47,9 +49,7 @@ func newPersister(l *leadership) *persister {
 
 // schedule tells workers about a page of the queue.
 func (p *persister) schedule() {
-	p.mu.Lock()
-	from, busy := p.cursor, len(p.told)
-	p.mu.Unlock()
+	from, busy := p.begin()
 	queue, err := p.l.m.machine.PersistQueue(from, persistPage)
 	if err != nil {
 		p.l.m.log.Warn("cannot read the persist queue", "error", err)
@@ -61,6 +61,7 @@ func (p *persister) schedule() {
 	}
 	for _, file := range queue {
 		if busy >= maxPersisting {
+			next = file.Inode.ID // goes on here when workers have reported
 			break
 		}
 		if p.tell(file) {
@@ -72,17 +73,41 @@ func (p *persister) schedule() {
 	p.mu.Unlock()
 }
 
+// begin tells where the queue goes on and how many commands are out. Files that cannot be persisted now do not count:
+// a thousand of them at the head must not stop all others. With each round through the queue, what was not met in the
+// round before is forgotten: its file is gone, or was persisted by another way.
+func (p *persister) begin() (from dfs.InodeID, busy int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cursor == 0 {
+		p.round++
+	}
+	now := p.l.m.h.Now()
+	for id, state := range p.told {
+		switch {
+		case state.round+1 < p.round:
+			delete(p.told, id)
+		case state.worker != "" && now.Before(state.until):
+			busy++
+		}
+	}
+	return p.cursor, busy
+}
+
 // tell gives one file to a worker that holds its first block. It returns true when a new command went out.
 func (p *persister) tell(file namespace.ToPersist) bool {
 	now := p.l.m.h.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	state := p.told[file.Inode.ID]
+	if state != nil {
+		state.round = p.round
+	}
 	if state != nil && state.version == file.Inode.Version && now.Before(state.until) {
 		return false
 	}
 	if state == nil || state.version != file.Inode.Version {
-		state = &persisting{version: file.Inode.Version}
+		state = &persisting{version: file.Inode.Version, round: p.round}
 		p.told[file.Inode.ID] = state
 	}
 	mount, rel := p.l.m.machine.Mounts().Resolve(file.Path)
@@ -147,8 +172,8 @@ func (p *persister) finish(res *proto.PersistResult) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	state := p.told[id]
-	if state == nil {
-		return
+	if state == nil || state.version != res.Version {
+		return // a report of an older version says nothing of what was told since
 	}
 	if err == nil {
 		delete(p.told, id)
@@ -205,7 +230,7 @@ func (p *persister) takeBack(_ dfs.Path, path dfs.Path, res *proto.PersistResult
 		return err
 	}
 	n, _, _, err := p.l.m.machine.Peek(path)
-	if err != nil || entry.Fingerprint != res.Fingerprint || n != nil && n.ID == dfs.InodeID(res.Inode) {
+	if err != nil || entry.Fingerprint != res.Fingerprint || n != nil && (n.ID == dfs.InodeID(res.Inode) || n.Persist == dfs.Persisted) {
 		return err // replaced by its own newer version, or by someone else: leave it
 	}
 	return at.store.Remove(p.l.ctx, at.rel)

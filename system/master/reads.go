@@ -7,6 +7,7 @@ import (
 
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/master/metasync"
 	"github.com/forebay/forebay/system/master/namespace"
 	"github.com/forebay/forebay/system/proto"
 )
@@ -45,9 +46,9 @@ func (l *leadership) readSynced(ctx context.Context, req namespace.Request, op *
 	var err error
 	switch k := op.Kind.(type) {
 	case *proto.Operation_GetStatus:
-		err = l.syncFor(ctx, k.GetStatus.Path, false)
+		err = l.syncNow(ctx, k.GetStatus.Path, false, interval(k.GetStatus.SyncOverride, k.GetStatus.SyncInterval))
 	case *proto.Operation_ListStatus:
-		err = l.syncFor(ctx, k.ListStatus.Path, true)
+		err = l.syncNow(ctx, k.ListStatus.Path, true, interval(k.ListStatus.SyncOverride, k.ListStatus.SyncInterval))
 	}
 	if err != nil {
 		if known.Error == nil && known.Status != nil {
@@ -65,6 +66,25 @@ func (l *leadership) readSynced(ctx context.Context, req namespace.Request, op *
 		return nil
 	})
 	return res
+}
+
+// syncNow compares a path for a read. With an interval of 0 the read sees what the store has no earlier than now.
+func (l *leadership) syncNow(ctx context.Context, text string, children bool, override *time.Duration) error {
+	p, err := dfs.ParsePath(text)
+	if err != nil {
+		return err
+	}
+	every := metasync.Never
+	if mount, _ := l.m.machine.Mounts().Resolve(p); mount != nil {
+		every = mount.SyncInterval
+	}
+	if override != nil {
+		every = *override
+	}
+	if n, _, _, _ := l.m.machine.Peek(p); every == 0 && (n != nil || !children) {
+		return l.sync.Fresh(ctx, p, children && n.IsDir())
+	}
+	return l.syncFor(ctx, text, children)
 }
 
 func (l *leadership) syncFor(ctx context.Context, text string, children bool) error {
@@ -122,12 +142,15 @@ func interval(override bool, ns int64) *time.Duration {
 // mustSync tells whether the under store is to be asked about p: it is unknown and could be there, or seen too long ago.
 func (l *leadership) mustSync(p dfs.Path, n *inodestore.Inode, err error, override *time.Duration, children bool) bool {
 	mount, rel := l.m.machine.Mounts().Resolve(p)
-	if mount == nil || err != nil && !dfs.IsKind(err, dfs.NotFound) {
+	if mount == nil || err != nil && !dfs.IsKind(err, dfs.NotFound) && !dfs.IsKind(err, dfs.NotDirectory) {
 		return false
 	}
 	every := mount.SyncInterval
 	if override != nil {
 		every = *override
+	}
+	if dfs.IsKind(err, dfs.NotDirectory) { // the file on the way may be a directory by now
+		return rel != "" && l.sync.Due(p, false, every)
 	}
 	if n == nil {
 		return rel != "" && (l.sync.Due(p, false, every) || !l.absenceKnown(p))

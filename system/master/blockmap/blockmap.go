@@ -71,10 +71,13 @@ func (m *Map) number(w dfs.WorkerID) (uint16, bool) {
 	return n, true
 }
 
+// count adds to a worker's blocks. A report that a Reset has overtaken has a number that means nothing any more.
 func (m *Map) count(n uint16, delta int64) {
 	m.mu.Lock()
-	m.counts[n] += delta
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	if int(n) < len(m.counts) {
+		m.counts[n] += delta
+	}
 }
 
 // Add records that w holds the blocks of f. It returns false when the table of workers is full.
@@ -118,7 +121,9 @@ func (s *shard) add(b dfs.BlockID, n uint16) bool {
 
 // Remove records that w no longer holds the blocks.
 func (m *Map) Remove(w dfs.WorkerID, f dfs.FileVersion, blocks []uint32) {
-	n, ok := m.number(w)
+	m.mu.RLock()
+	n, ok := m.numbers[w] // a worker that is not known holds nothing, and need not become known
+	m.mu.RUnlock()
 	if !ok {
 		return
 	}
@@ -187,8 +192,10 @@ func (m *Map) RemoveWorker(w dfs.WorkerID) {
 		s.mu.Unlock()
 	}
 	m.mu.Lock()
-	m.counts[n] = 0
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	if int(n) < len(m.counts) {
+		m.counts[n] = 0
+	}
 }
 
 // Locate lists the workers that hold a block, in the order in which they reported it.
@@ -208,9 +215,11 @@ func (m *Map) Locate(b dfs.BlockID) []dfs.WorkerID {
 	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	out := make([]dfs.WorkerID, len(numbers))
-	for i, n := range numbers {
-		out[i] = m.names[n]
+	out := make([]dfs.WorkerID, 0, len(numbers))
+	for _, n := range numbers {
+		if int(n) < len(m.names) { // else see count
+			out = append(out, m.names[n])
+		}
 	}
 	return out
 }
@@ -256,6 +265,7 @@ func (m *Map) Reset() {
 		s.mu.Unlock()
 	}
 	m.mu.Lock()
-	clear(m.counts)
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	clear(m.numbers)
+	m.names, m.counts = []dfs.WorkerID{""}, []int64{0}
 }

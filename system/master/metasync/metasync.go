@@ -73,23 +73,34 @@ func (s *Syncer) Due(p dfs.Path, children bool, interval time.Duration) bool {
 		at, ok = s.synced[target{p.Parent(), true}]
 	}
 	s.mu.Unlock()
-	return !ok || s.h.Now().Sub(at) >= interval
+	since := s.h.Now().Sub(at)
+	return !ok || since >= interval || since < 0 // a clock that was set back must not put the next look off for long
 }
 
 // Path loads or compares one path. A path that its store does not have is no error.
 func (s *Syncer) Path(ctx context.Context, p dfs.Path) error {
-	return s.once(ctx, target{p, false}, func() error { return s.syncPath(ctx, p) })
+	return s.once(ctx, target{p, false}, false, s.syncPath)
 }
 
 // Children loads or compares the direct children of a directory.
 func (s *Syncer) Children(ctx context.Context, p dfs.Path) error {
-	return s.once(ctx, target{p, true}, func() error { return s.syncChildren(ctx, p) })
+	return s.once(ctx, target{p, true}, false, s.syncChildren)
+}
+
+// Fresh is Path or Children for a caller who is promised the store as it is no earlier than this call (interval 0).
+func (s *Syncer) Fresh(ctx context.Context, p dfs.Path, children bool) error {
+	work := s.syncPath
+	if children {
+		work = s.syncChildren
+	}
+	return s.once(ctx, target{p, children}, true, work)
 }
 
 // once lets one of many callers for the same target do the work, and the others share its outcome. A caller whose
-// leader gave up (its deadline was shorter) tries for itself.
-func (s *Syncer) once(ctx context.Context, t target, work func() error) error {
-	for {
+// leader gave up (its deadline was shorter) tries for itself. A fresh caller does not share what was under way when it
+// came, which may have looked before the change that it must see; the next one serves all that waited.
+func (s *Syncer) once(ctx context.Context, t target, fresh bool, work func(context.Context, dfs.Path) error) error {
+	for first := true; ; first = false {
 		s.mu.Lock()
 		f := s.flights[t]
 		if f == nil {
@@ -104,16 +115,22 @@ func (s *Syncer) once(ctx context.Context, t target, work func() error) error {
 		if err := f.done.Wait(ctx); err != nil {
 			return err
 		}
+		if fresh && first {
+			continue
+		}
 		if k := dfs.KindOf(f.err); f.err == nil || k != dfs.Canceled && k != dfs.DeadlineExceeded {
 			return f.err
 		}
 	}
 }
 
-func (s *Syncer) lead(ctx context.Context, t target, work func() error) error {
+// lead does the work. What counts as the time of the look is its start: a change that came while it ran may be unseen.
+func (s *Syncer) lead(ctx context.Context, t target, work func(context.Context, dfs.Path) error) error {
+	at := s.h.Now()
 	err := s.slots.Acquire(ctx, 1)
 	if err == nil {
-		err = work()
+		at = s.h.Now()
+		err = work(ctx, t.path)
 		s.slots.Release(1)
 	}
 	s.mu.Lock()
@@ -123,7 +140,7 @@ func (s *Syncer) lead(ctx context.Context, t target, work func() error) error {
 		if len(s.synced) >= maxRememberedN {
 			clear(s.synced)
 		}
-		s.synced[t] = s.h.Now()
+		s.synced[t] = at
 	}
 	return err
 }
@@ -146,7 +163,61 @@ func (s *Syncer) syncPath(ctx context.Context, p dfs.Path) error {
 	if err != nil || known {
 		return err
 	}
-	return s.syncPath(ctx, p.Parent()) // perhaps the directory on the way is new too
+	blocked := s.blocked(p)
+	if err := s.syncPath(ctx, p.Parent()); err != nil { // perhaps the directory on the way is new too
+		return err
+	}
+	if blocked && !s.blocked(p) {
+		return s.syncPath(ctx, p) // what was a file on the way is a directory now
+	}
+	return nil
+}
+
+// blocked tells whether the namespace has a file on the way to p.
+func (s *Syncer) blocked(p dfs.Path) bool {
+	_, _, _, err := s.m.Peek(p)
+	return dfs.IsKind(err, dfs.NotDirectory)
+}
+
+// emptyGone takes out of a known directory what the store had in it, depth first and in bounded steps, when the store no
+// longer has the directory. Only then may the directory itself go: what is left in it waits to be persisted, or belongs
+// to another mount, and must not be dropped with it (contract C3).
+func (s *Syncer) emptyGone(ctx context.Context, claim *namespace.Claim, p dfs.Path, n *inodestore.Inode, now ufs.Entry) error {
+	if n == nil || !n.IsDir() || now.Dir || n.MountID != 0 || n.Persist != dfs.Persisted {
+		return nil
+	}
+	for after, more := "", true; more; {
+		var gone []namespace.SyncEntry
+		page, err := s.page(n.ID, after)
+		if err != nil {
+			return err
+		}
+		for _, child := range page {
+			after = child.Name
+			if err := s.emptyGone(ctx, claim, p.Join(child.Name), child, ufs.Entry{}); err != nil {
+				return err
+			}
+			gone = append(gone, namespace.SyncEntry{Entry: ufs.Entry{Name: child.Name}, Gone: true})
+		}
+		if more = len(page) == batchEntries; len(gone) == 0 {
+			return nil
+		}
+		if _, err := s.e.SyncChildren(ctx, claim, p, gone, false, s.onRemoved); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// page lists known children of a directory, at most batchEntries.
+func (s *Syncer) page(dir dfs.InodeID, after string) (page []*inodestore.Inode, err error) {
+	err = s.m.View(func(r inodestore.Reader) error {
+		return r.List(dir, after, func(child *inodestore.Inode) bool {
+			page = append(page, child)
+			return len(page) < batchEntries
+		})
+	})
+	return page, err
 }
 
 // syncClaimed returns false when p is absent from the store and its parent is unknown here.
@@ -157,6 +228,9 @@ func (s *Syncer) syncClaimed(ctx context.Context, claim *namespace.Claim, store 
 		return true, dfs.Wrap(err, "look up in the under store", string(p))
 	}
 	n, _, missing, err := s.m.Peek(p)
+	if dfs.IsKind(err, dfs.NotDirectory) {
+		return false, nil // the namespace has a file on the way: its own sync says whether it still is one
+	}
 	if err != nil {
 		return true, err
 	}
@@ -164,6 +238,9 @@ func (s *Syncer) syncClaimed(ctx context.Context, claim *namespace.Claim, store 
 		return missing <= 1, nil
 	}
 	entry.Name = p.Name()
+	if err := s.emptyGone(ctx, claim, p, n, entry); err != nil {
+		return true, err
+	}
 	_, err = s.e.SyncChildren(ctx, claim, p.Parent(), []namespace.SyncEntry{{Entry: entry, Gone: gone}}, false, s.onRemoved)
 	return true, err
 }
@@ -181,20 +258,38 @@ func (s *Syncer) syncChildren(ctx context.Context, dir dfs.Path) error {
 	if err != nil {
 		return err
 	}
-	defer claim.Release()
+	gone, err := s.listClaimed(ctx, claim, store, dir, rel)
+	claim.Release()
+	if err != nil || !gone {
+		return err
+	}
+	if rel == "" {
+		return dfs.Errorf(dfs.UnderStore, "list the under store", string(dir),
+			"the root of the mount at %s is missing in its store: is its disk mounted? What is known is kept", mount.Path)
+	}
+	return s.syncPath(ctx, dir)
+}
+
+// listClaimed compares dir's children with a listing. gone tells that the store has no such directory although it had:
+// to be settled from its parent, under another claim.
+func (s *Syncer) listClaimed(ctx context.Context, claim *namespace.Claim, store ufs.Store, dir dfs.Path, rel string) (gone bool, err error) {
 	m := merge{s: s, ctx: ctx, claim: claim, dir: dir}
 	for entry, err := range store.List(ctx, rel, "") {
-		if dfs.IsKind(err, dfs.NotFound) {
-			break // the directory is known only here, or has just gone: its parent's sync says which
+		if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
+			n, _, _, err := s.m.Peek(dir)
+			if err != nil || rel == "" || n != nil && n.Persist == dfs.Persisted {
+				return true, err
+			}
+			break // the directory is known only here
 		}
 		if err != nil {
-			return dfs.Wrap(err, "list the under store", string(dir))
+			return false, dfs.Wrap(err, "list the under store", string(dir))
 		}
 		if err := m.add(entry); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return m.finish()
+	return false, m.finish()
 }
 
 // merge walks the store's sorted children beside the namespace's, at constant memory.
@@ -218,6 +313,9 @@ func (m *merge) add(entry ufs.Entry) error {
 		return err
 	}
 	if len(m.ours) > 0 && m.ours[0].Name == entry.Name {
+		if err := m.s.emptyGone(m.ctx, m.claim, m.dir.Join(entry.Name), m.ours[0], entry); err != nil {
+			return err
+		}
 		m.ours = m.ours[1:]
 	}
 	return m.push(namespace.SyncEntry{Entry: entry})
@@ -233,6 +331,9 @@ func (m *merge) goneBefore(name string, bounded bool) error {
 			return nil
 		}
 		gone := namespace.SyncEntry{Entry: ufs.Entry{Name: m.ours[0].Name}, Gone: true}
+		if err := m.s.emptyGone(m.ctx, m.claim, m.dir.Join(gone.Name), m.ours[0], ufs.Entry{}); err != nil {
+			return err
+		}
 		m.ours = m.ours[1:]
 		if err := m.push(gone); err != nil {
 			return err
@@ -249,12 +350,7 @@ func (m *merge) refill() error {
 		m.drained = true
 		return err
 	}
-	err = m.s.m.View(func(r inodestore.Reader) error {
-		return r.List(n.ID, m.after, func(child *inodestore.Inode) bool {
-			m.ours = append(m.ours, child)
-			return len(m.ours) < batchEntries
-		})
-	})
+	m.ours, err = m.s.page(n.ID, m.after)
 	m.drained = len(m.ours) < batchEntries
 	if len(m.ours) > 0 {
 		m.after = m.ours[len(m.ours)-1].Name

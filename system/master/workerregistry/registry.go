@@ -16,6 +16,9 @@ import (
 // in line without the commands.
 const maxCommands = 20_000
 
+// forgetAfter is how long a lost worker is listed. Workers that get a new id with each start would otherwise gather.
+const forgetAfter = 24 * time.Hour
+
 // commandsPerHeartbeat bounds one answer.
 const commandsPerHeartbeat = 2_000
 
@@ -68,12 +71,23 @@ func (r *Registry) Complete(id dfs.WorkerID, lease uint64, now time.Time) bool {
 	return true
 }
 
+// Broken ends a registration whose stream ended before its last batch: the worker's next heartbeat tells it to register
+// anew. Without this it would beat for ever with half of its blocks known, and nobody could call any block missing. It
+// does nothing to a registration that is whole, or that another has replaced.
+func (r *Registry) Broken(id dfs.WorkerID, lease uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.workers[id]; w != nil && w.lease == lease && !w.complete {
+		w.lease = 0
+	}
+}
+
 // Heartbeat notes that a worker lives, and takes what it is to be told. ok is false when it must register.
 func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (commands []*proto.WorkerCommand, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.workers[dfs.WorkerID(req.Worker)]
-	if w == nil || w.lease != req.Lease || !w.live || w.overflow {
+	if w == nil || w.lease == 0 || w.lease != req.Lease || !w.live || w.overflow {
 		return nil, false
 	}
 	w.lastSeen = now
@@ -121,6 +135,9 @@ func (r *Registry) Expire(now time.Time) []dfs.WorkerID {
 		if w.live && now.Sub(w.lastSeen) > r.lostAfter {
 			w.live, w.complete, w.commands = false, false, nil
 			lost = append(lost, id)
+		}
+		if !w.live && now.Sub(w.lastSeen) > forgetAfter {
+			delete(r.workers, id)
 		}
 	}
 	sort.Slice(lost, func(i, j int) bool { return lost[i] < lost[j] })
