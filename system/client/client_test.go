@@ -87,7 +87,7 @@ func readEveryWay(t *testing.T, c *cluster, path dfs.Path, want []byte) {
 		t.Fatalf("Read: %d bytes that differ", len(slow))
 	}
 	r := rand.New(rand.NewPCG(1, uint64(len(want))))
-	for range 20 {
+	for range 8 {
 		offset := r.IntN(len(want) + 1)
 		p := make([]byte, r.IntN(blockBytes+1000))
 		n, err := f.ReadAt(p, int64(offset))
@@ -408,7 +408,7 @@ func TestFS(t *testing.T) {
 	c := newCluster(t, 1)
 	c.ok(c.client.Mkdir(c.ctx, "/dir/sub", client.WithParents()))
 	for _, p := range []dfs.Path{"/a.txt", "/dir/b.bin", "/dir/sub/c", "/dir/empty"} {
-		c.ok(c.client.WriteFile(c.ctx, p, content(uint64(len(p)), len(p)*20)))
+		c.ok(c.client.WriteFile(c.ctx, p, content(uint64(len(p)), len(p)*3)))
 	}
 	if err := fstest.TestFS(c.client.FS(c.ctx), "a.txt", "dir/b.bin", "dir/sub/c", "dir/empty"); err != nil {
 		t.Error(err)

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type cluster struct {
 	store   *mem.Store // the under store at /
 	master  *master.Master
 	door    *door
+	address string // of door
 	blocks  pb.BlocksClient
 	workers []*memWorker
 	client  *client.Client
@@ -40,6 +42,7 @@ type door struct {
 	h      host.Host
 	master *master.Master
 	lose   func(*pb.OperationBatch) error // what the client gets instead of the answer; nil: the answer
+	down   atomic.Bool                    // nothing is done any more
 }
 
 func (d *door) Execute(ctx context.Context, b *pb.OperationBatch) (*pb.ResultBatch, error) {
@@ -53,6 +56,9 @@ func (d *door) Stream(stream rpc.OperationStream) error {
 }
 
 func (d *door) execute(ctx context.Context, b *pb.OperationBatch) *pb.ResultBatch {
+	if d.down.Load() {
+		return &pb.ResultBatch{Error: rpc.ErrorToProto(dfs.Errorf(dfs.Unavailable, "execute", "", "the master is down"))}
+	}
 	answer, err := d.master.Execute(ctx, b)
 	if err == nil && d.lose != nil {
 		err = d.lose(b)
@@ -72,6 +78,7 @@ func newCluster(t testing.TB, workers int) *cluster {
 	space := &mem.Space{}
 	c.store = space.Open(c.h, "root")
 	address := c.startMaster(space)
+	c.address = address
 	for i := range workers {
 		c.workers = append(c.workers, startWorker(t, c.h, string(rune('a'+i)), c.blocks, c.store))
 	}

@@ -103,10 +103,23 @@ func (t *content) candidates(ctx context.Context, index uint32) ([]*Worker, erro
 			}
 		}
 	}
-	if len(found) > 0 {
+	switch {
+	case len(found) > 0:
 		return found, nil
+	case len(holders) > 0:
+		return nil, t.holderAway(index, holders)
 	}
 	return t.withoutHolder(ctx, index, all, ranked)
+}
+
+// holderAway is for a block that the master knows to be held, by workers that are not in the list of live ones. The list
+// may be older than the block map: a new leader names a worker only once it has registered. So neither is trusted any
+// longer, and the data is not called lost. A worker that stays away is lost to the master too, after a while, and then the
+// block has no holder.
+func (t *content) holderAway(index uint32, holders []dfs.WorkerID) error {
+	t.forget(index)
+	t.c.core.workers.doubt()
+	return dfs.Errorf(dfs.Unavailable, "read", string(t.status.Path), "block %d is held by %v, not live just now: try again in a moment", index, holders)
 }
 
 // fillers are the workers that may fetch a block from the under store.

@@ -35,6 +35,7 @@ type memWorker struct {
 	writes int                                    // chunks received
 	fault  func(w *memWorker, event string) error // called with mu held, before each chunk: "read" or "write"
 	damage int                                    // so many read chunks get a wrong checksum
+	stall  func()                                 // called before each chunk that is read; may take its time
 }
 
 func startWorker(t testing.TB, h host.Host, id string, master pb.BlocksClient, store ufs.Store) *memWorker {
@@ -199,6 +200,12 @@ func (w *memWorker) Read(r *pb.ReadRequest, stream grpc.ServerStreamingServer[pb
 
 func (w *memWorker) send(stream grpc.ServerStreamingServer[pb.ReadResponse], offset int64, data []byte, cached bool) error {
 	sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
+	w.mu.Lock()
+	stall := w.stall
+	w.mu.Unlock()
+	if stall != nil {
+		stall()
+	}
 	w.mu.Lock()
 	w.reads++
 	var err error

@@ -143,6 +143,13 @@ func (w *workerList) suspect(address string) {
 	w.suspects[address] = now.Add(suspicion)
 }
 
+// doubt makes the next get ask the master, however young the list is.
+func (w *workerList) doubt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stale = true
+}
+
 // cleared takes note that the worker at address serves.
 func (w *workerList) cleared(address string) {
 	w.mu.Lock()
