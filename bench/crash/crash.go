@@ -270,6 +270,24 @@ func difference(got, want []byte) string {
 	return fmt.Sprintf("%d bytes, want %d", len(got), len(want))
 }
 
+// whereabouts says what the cluster believes of a file, for the report of a fault.
+func (l *load) whereabouts(ctx context.Context, p dfs.Path) string {
+	s, err := l.client.Stat(ctx, p)
+	if err != nil {
+		return err.Error()
+	}
+	locations, err := l.client.Locate(ctx, p)
+	text := fmt.Sprintf("inode %d version %d, %d bytes, %v, located at %v, %v", s.ID, s.Version, s.Length, s.Persist, locations, err)
+	workers, err := l.client.Workers(ctx)
+	if err != nil {
+		return text + ", " + err.Error()
+	}
+	for _, w := range workers {
+		text += fmt.Sprintf("; worker %s at %s live %v registered %v with %d blocks", w.ID, w.Address, w.Live, w.Registered, w.Blocks)
+	}
+	return text
+}
+
 // judge reads everything back on the healed cluster, where nothing may fail any more.
 func (l *load) judge(ctx context.Context) error {
 	if err := l.ready(ctx); err != nil {
@@ -279,7 +297,7 @@ func (l *load) judge(ctx context.Context) error {
 	for _, p := range l.order {
 		got, err := l.client.ReadFile(ctx, p)
 		if err != nil {
-			l.wrong("%s was acknowledged and cannot be read: %w", p, err)
+			l.wrong("%s was acknowledged and cannot be read: %w; %s", p, err, l.whereabouts(ctx, p))
 		} else if !bytes.Equal(got, l.files[p]) {
 			l.wrong("%s: wrong bytes: %s", p, difference(got, l.files[p]))
 		}
