@@ -6,6 +6,8 @@ BIN     := $(CURDIR)/.bin
 TOOLS   := $(CURDIR)/.ci/tools
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X github.com/forebay/forebay/system/node.Version=$(VERSION)
+# The race detector needs a C compiler, which is more than a fresh machine may have.
+RACE    := $(shell command -v cc >/dev/null 2>&1 && echo -race)
 # The S3 server that the S3 suite runs against.
 VERSITYGW := $(BIN)/versitygw-v1.8.0
 
@@ -22,8 +24,9 @@ demo: build
 	$(BIN)/forebay-lab demo --forebay $(BIN)/forebay
 
 ## test: everything that CI runs: lint, generated code, all packages with the race detector, suites on real servers, a short crash loop
-test: lint proto-check build $(VERSITYGW)
-	FOREBAY_VERSITYGW=$(VERSITYGW) FOREBAY_REQUIRE_S3=1 FOREBAY_BIN=$(BIN)/forebay $(GO) test -race -timeout 20m -count=1 ./... 
+test: lint proto-check build $(VERSITYGW) $(BIN)/gotestsum
+	@test -n "$(RACE)" || echo "no C compiler found: the tests run without the race detector, which needs one"
+	FOREBAY_VERSITYGW=$(VERSITYGW) FOREBAY_REQUIRE_S3=1 $(BIN)/gotestsum --format pkgname --format-hide-empty-pkg -- $(RACE) -timeout 20m -count=1 ./...
 
 ## test-crash: 200 kills of random masters and workers under load (CRASHES=n for another number)
 CRASHES ?= 200
@@ -32,7 +35,7 @@ test-crash: build
 
 ## race: all packages under the race detector
 race:
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 20m ./...
 
 ## fuzz: every decoder, FUZZTIME each
 FUZZTIME ?= 20s
@@ -74,6 +77,8 @@ $(BIN)/protoc-gen-go-grpc: $(TOOLS)/go.mod
 	cd $(TOOLS) && $(GO) build -o $@ google.golang.org/grpc/cmd/protoc-gen-go-grpc
 $(BIN)/staticcheck: $(TOOLS)/go.mod
 	cd $(TOOLS) && $(GO) build -o $@ honnef.co/go/tools/cmd/staticcheck
+$(BIN)/gotestsum: $(TOOLS)/go.mod
+	cd $(TOOLS) && $(GO) build -o $@ gotest.tools/gotestsum
 $(VERSITYGW):
 	GOBIN=$(BIN) $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 	mv $(BIN)/versitygw $@
