@@ -92,6 +92,8 @@ func freePorts(n int) ([]string, error) {
 	return addresses, nil
 }
 
+// plan lays the processes out: two ports for each master (clients, journal), one for each worker. Probes are off, since their
+// default ports would collide.
 func (c *Cluster) plan(ports []string) error {
 	var peers, masters []string
 	for i := range c.cfg.Masters {
@@ -129,6 +131,7 @@ func (c *Cluster) plan(ports []string) error {
 	return nil
 }
 
+// add writes one process's configuration. It is readable by its owner only, as an operator's with secrets would be.
 func (c *Cluster) add(name, role, address string, config map[string]any) error {
 	n := &Node{Name: name, Role: role, Address: address, cluster: c,
 		config: filepath.Join(c.cfg.Dir, name+".yaml"), log: filepath.Join(c.cfg.Dir, name+".log")}
@@ -174,6 +177,8 @@ func (n *Node) Kill() { n.end(syscall.SIGKILL) }
 // Stop asks the process to end and waits.
 func (n *Node) Stop() { n.end(syscall.SIGTERM) }
 
+// end sends a signal and reaps the process. One that ignores the signal for 20 s is killed: a hang at shutdown is reported
+// by what its log lacks, and must not hang whoever tests it.
 func (n *Node) end(sig syscall.Signal) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -298,6 +303,8 @@ func (c *Cluster) Ready(ctx context.Context) error {
 	}
 }
 
+// isReady asks the leader alone: followers do not know workers. A worker that was killed a moment ago still counts as
+// registered until it is heard or lost, so a caller that needs its blocks waits for them by reading.
 func (c *Cluster) isReady(ctx context.Context) bool {
 	leader := c.Leader(ctx)
 	if leader == nil {

@@ -96,6 +96,8 @@ type load struct {
 	reads   atomic.Int64
 }
 
+// run loads the cluster, breaks it, and judges. Writers and readers stop before judgement, so that what is remembered is
+// exactly what was acknowledged.
 func (l *load) run(ctx context.Context) error {
 	if err := l.ready(ctx); err != nil {
 		return err
@@ -127,6 +129,7 @@ func (l *load) run(ctx context.Context) error {
 	return l.judge(ctx)
 }
 
+// ready waits until everything serves; not coming back within the bound is a failure of its own.
 func (l *load) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
@@ -174,12 +177,14 @@ func (l *load) breakThings(ctx context.Context) error {
 	return nil
 }
 
+// fault is what went wrong so far; nil while all is well.
 func (l *load) fault() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return errors.Join(l.faults...)
 }
 
+// wrong notes a fault. The load goes on, so that one report shows how far it reaches.
 func (l *load) wrong(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -225,6 +230,8 @@ func content(p dfs.Path, size int) []byte {
 	return out
 }
 
+// remember keeps an acknowledged content for checking. At the bound new files are still written, and not checked: the load
+// must not slow down with its age.
 func (l *load) remember(p dfs.Path, data []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -261,6 +268,7 @@ func (l *load) readBack(ctx context.Context, id int) {
 	}
 }
 
+// difference says where two contents part: the place tells a torn write from a foreign page.
 func difference(got, want []byte) string {
 	for i := range min(len(got), len(want)) {
 		if got[i] != want[i] {

@@ -101,6 +101,8 @@ func (b *bench) originals() error {
 	return nil
 }
 
+// measure records one run, unless it is the warm-up (run 0). CPU is summed over all processes: on a shared machine a
+// rate says little, the work done says more.
 func (b *bench) measure(name string, run int, work func() (ops, size int64, err error)) error {
 	servers := func() time.Duration { return b.c.CPU("") }
 	server, own, begin := servers(), cluster.OwnCPU(), time.Now()
@@ -114,6 +116,7 @@ func (b *bench) measure(name string, run int, work func() (ops, size int64, err 
 	return nil
 }
 
+// round reads its own set of originals, so that cold is cold in each round, and then writes.
 func (b *bench) round(run int) error {
 	root := dfs.Path(fmt.Sprintf("/round%d", run))
 	if _, err := b.client.LoadMetadata(b.ctx, root, true); err != nil {
@@ -135,6 +138,7 @@ func (b *bench) round(run int) error {
 	return b.writes(run)
 }
 
+// readLarge compares every byte on the way: a fast wrong answer would win otherwise.
 func (b *bench) readLarge(p dfs.Path) (int64, int64, error) {
 	f, err := b.client.Open(b.ctx, p)
 	if err != nil {
@@ -152,6 +156,7 @@ func (b *bench) readLarge(p dfs.Path) (int64, int64, error) {
 // verifier compares what comes with what should.
 type verifier struct{ want []byte }
 
+// Write implements io.Writer.
 func (v *verifier) Write(p []byte) (int, error) {
 	if len(p) > len(v.want) || !bytes.Equal(p, v.want[:len(p)]) {
 		return 0, fmt.Errorf("the bytes differ from the original, %d before the end", len(v.want))
@@ -160,6 +165,8 @@ func (v *verifier) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// parallel spreads n pieces of work over the threads, which take the next one when they are free. A thread stops at its
+// first error, and the measurement fails with it.
 func (b *bench) parallel(n int, one func(i int) error) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -184,6 +191,7 @@ func (b *bench) parallel(n int, one func(i int) error) error {
 	return nil
 }
 
+// readSmall opens, reads and closes every file by itself, as a data loader does.
 func (b *bench) readSmall(dir dfs.Path) (int64, int64, error) {
 	err := b.parallel(smallFiles, func(i int) error {
 		got, err := b.client.ReadFile(b.ctx, dir.Join(fmt.Sprintf("%05d", i)))

@@ -93,8 +93,10 @@ type demo struct {
 	report *Report
 }
 
+// say tells what happens while it happens: the demo takes a while, and silence looks like a hang.
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.cfg.Out, "demo: "+format+"\n", args...) }
 
+// steps runs the demo's parts in order on a cluster that is up. The first that fails ends it.
 func (d *demo) steps() error {
 	ready, cancel := context.WithTimeout(d.ctx, 30*time.Second)
 	defer cancel()
@@ -151,6 +153,7 @@ func (d *demo) survey() error {
 	return nil
 }
 
+// megabytes is in units of 10^6 bytes, as rates of disks and networks are given.
 func megabytes(n int64) float64 { return float64(n) / 1e6 }
 
 // readAll reads every file by several readers, and times it.
@@ -174,6 +177,7 @@ func (d *demo) readAll(open func(f *file) (io.ReadCloser, error), got func(f *fi
 	return time.Since(begin), errors.Join(errs...)
 }
 
+// readOne reads one file to its end and passes on its checksum and length.
 func readOne(f *file, open func(f *file) (io.ReadCloser, error), got func(f *file, sum [sha256.Size]byte, n int64) error) error {
 	r, err := open(f)
 	if err != nil {
@@ -205,6 +209,7 @@ func (d *demo) readNative() error {
 
 const mountPoint = dfs.Path("/data")
 
+// mount puts the source into the namespace, read-only: the demo must not be able to harm real files.
 func (d *demo) mount() error {
 	return d.client.Mount(d.ctx, client.Mount{Path: mountPoint, URI: d.cfg.Source, ReadOnly: true, Shared: true, SyncInterval: -1})
 }
@@ -248,6 +253,7 @@ func (d *demo) read() (time.Duration, error) {
 	})
 }
 
+// readCold reads what no worker holds yet.
 func (d *demo) readCold() (err error) {
 	if d.report.Cold, err = d.read(); err == nil {
 		d.say("read cold in %.2f s; all checksums agree", d.report.Cold.Seconds())

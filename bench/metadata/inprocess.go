@@ -55,6 +55,7 @@ func (cfg Config) timed(name string, serverCPU func() time.Duration, work func(r
 	return nil
 }
 
+// none is the CPU of the servers of a measurement that has none: everything runs in this process.
 func none() time.Duration { return 0 }
 
 // Lookups compares hot lookups of 4-component paths: pebble with its cache against the heap store, in turn.
@@ -99,6 +100,7 @@ func treePath(i int) [lookupDepth]string {
 	return [lookupDepth]string{"data", fmt.Sprintf("shard-%04d", i/10_000), fmt.Sprintf("part-%06d", i/100), fmt.Sprintf("sample-%09d.jpg", i)}
 }
 
+// treePaths lists all files in a fixed shuffled order, so that neighbours in time are not neighbours on disk.
 func treePaths(n int) [][lookupDepth]string {
 	out := make([][lookupDepth]string, n)
 	for i := range out {
@@ -107,6 +109,7 @@ func treePaths(n int) [][lookupDepth]string {
 	return out
 }
 
+// fillTree puts the same tree into any store, in batches, so that the comparison is of equals.
 func fillTree(s inodestore.Store, n int) error {
 	ids := map[string]dfs.InodeID{"": dfs.RootID}
 	next := dfs.RootID
@@ -139,6 +142,7 @@ func fillTree(s inodestore.Store, n int) error {
 	return nil
 }
 
+// lookupAll walks every path from the root, component by component, as the namespace does.
 func lookupAll(s inodestore.Store, paths [][lookupDepth]string) (int64, error) {
 	for _, p := range paths {
 		id := dfs.RootID
@@ -237,6 +241,8 @@ func createAll(ctx context.Context, f execute, run, n int) (int64, error) {
 	return done.Load(), nil
 }
 
+// createSome is one caller: a session of its own, a directory of its own, batches one after the other. It acknowledges what
+// was answered, as clients do, so that the master's session table stays small.
 func createSome(ctx context.Context, f execute, dir string, nonce uint64, n int, done *atomic.Int64) error {
 	res, err := f.all(ctx, &proto.OperationBatch{Operations: []*proto.Operation{
 		{Kind: &proto.Operation_OpenSession{OpenSession: &proto.OpenSession{Nonce: nonce, Client: "bench"}}},
@@ -306,11 +312,20 @@ func Journal(ctx context.Context, cfg Config) error {
 // sink is a state machine that only counts.
 type sink struct{ applied atomic.Uint64 }
 
+// Apply implements journal.StateMachine.
 func (s *sink) Apply(entries []journal.Entry) []error {
 	s.applied.Store(entries[len(entries)-1].Index)
 	return make([]error, len(entries))
 }
-func (s *sink) AppliedIndex() uint64              { return s.applied.Load() }
-func (s *sink) FlushedIndex() uint64              { return s.applied.Load() }
+
+// AppliedIndex implements journal.StateMachine.
+func (s *sink) AppliedIndex() uint64 { return s.applied.Load() }
+
+// FlushedIndex implements journal.StateMachine: nothing is kept, so nothing is ever behind.
+func (s *sink) FlushedIndex() uint64 { return s.applied.Load() }
+
+// Checkpoint implements journal.StateMachine.
 func (s *sink) Checkpoint(string) (uint64, error) { return s.applied.Load(), nil }
-func (s *sink) Restore(string) error              { return nil }
+
+// Restore implements journal.StateMachine.
+func (s *sink) Restore(string) error { return nil }

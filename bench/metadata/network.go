@@ -56,6 +56,8 @@ type network struct {
 
 const statusFiles = 10_000
 
+// run measures the forms beside each other in one run. The slow forms get fewer operations, so that each run takes about
+// as long.
 func (n *network) run(ctx context.Context) error {
 	if err := n.prepare(ctx); err != nil {
 		return err
@@ -93,6 +95,7 @@ func (n *network) prepare(ctx context.Context) error {
 	return nil
 }
 
+// opStatus asks for one path, without block locations.
 func opStatus(p string) *proto.Operation {
 	return &proto.Operation{Kind: &proto.Operation_GetStatus{GetStatus: &proto.GetStatus{Path: p}}}
 }
@@ -119,8 +122,10 @@ func (n *network) each(total int, one func(caller, i int) error) (int64, error) 
 	return int64(total / callers * callers), nil
 }
 
+// path spreads the callers over the files without repeating itself soon.
 func (n *network) path(caller, i int) string { return n.paths[(caller*7919+i*31)%len(n.paths)] }
 
+// check makes sure that the answer is to this question.
 func check(res *proto.Result, want string) error {
 	if res.Status.GetPath() != want {
 		return fmt.Errorf("status of %q answered %v", want, res)
@@ -128,6 +133,7 @@ func check(res *proto.Result, want string) error {
 	return nil
 }
 
+// statusUnary is one call an operation: what a tool pays.
 func (n *network) statusUnary(ctx context.Context) func(int, int) error {
 	return func(c, i int) error {
 		p := n.path(c, i)
@@ -139,6 +145,7 @@ func (n *network) statusUnary(ctx context.Context) func(int, int) error {
 	}
 }
 
+// coalesced lets all callers share one stream, as the goroutines of one client process do.
 func (n *network) coalesced(ctx context.Context, total int, one func(context.Context, *rpc.Coalescer, *rpc.Caller) func(int, int) error) (int64, error) {
 	co := rpc.NewCoalescer(n.h, n.master, rpc.CoalescerConfig{})
 	defer co.Close()
@@ -147,6 +154,7 @@ func (n *network) coalesced(ctx context.Context, total int, one func(context.Con
 	return n.each(total, one(inner, co, &rpc.Caller{Identity: &proto.Identity{User: "root"}}))
 }
 
+// statusCoalesced is one operation at a time for each caller; packing them is the coalescer's work.
 func (n *network) statusCoalesced(ctx context.Context, co *rpc.Coalescer, caller *rpc.Caller) func(int, int) error {
 	return func(c, i int) error {
 		p := n.path(c, i)
@@ -158,6 +166,7 @@ func (n *network) statusCoalesced(ctx context.Context, co *rpc.Coalescer, caller
 	}
 }
 
+// statusBatched asks for many paths in one message, a few messages in flight: what a listing tool or a data loader can do.
 func (n *network) statusBatched(ctx context.Context, total int) (int64, error) {
 	const inFlight = 4
 	done := int64(0)
@@ -204,6 +213,7 @@ func (n *network) session(ctx context.Context, nonce uint64, dir string) (uint64
 	return res[0].Session, nil
 }
 
+// opCreate makes a file that is kept by workers only, so that no under store is in the measurement.
 func opCreate(p string, sequence uint64) *proto.Operation {
 	return &proto.Operation{Sequence: sequence, Kind: &proto.Operation_CreateFile{CreateFile: &proto.CreateFile{Path: p, Mode: 0o644, WriteType: uint32(dfs.WriteMustCache)}}}
 }
@@ -251,6 +261,7 @@ type sequences struct {
 	open map[uint64]bool
 }
 
+// take gives out the next sequence number.
 func (s *sequences) take() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,12 +270,14 @@ func (s *sequences) take() uint64 {
 	return s.last
 }
 
+// give notes that a mutation was answered.
 func (s *sequences) give(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, n)
 }
 
+// ackedBelow is what the master may forget.
 func (s *sequences) ackedBelow() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -85,6 +85,8 @@ func (m *Master) Stop(ctx context.Context) error {
 	return m.master.Stop(ctx)
 }
 
+// openMaster opens the store, and the journal on it. The store's errors come first: a damaged store must not touch the
+// quorum.
 func openMaster(h host.Host, c *config.Master, address string, peers []journal.Member, stores *opener, log *slog.Logger) (*master.Master, error) {
 	store, err := openInodeStore(h, c, log)
 	if err != nil {
@@ -105,6 +107,7 @@ func openMaster(h host.Host, c *config.Master, address string, peers []journal.M
 	return m, err
 }
 
+// openInodeStore makes the folder if it is missing; what lies in it is the store's to judge.
 func openInodeStore(h host.Host, c *config.Master, log *slog.Logger) (inodestore.Store, error) {
 	if err := os.MkdirAll(c.Metadata.Dir, 0o700); err != nil {
 		return nil, dfs.Errorf(dfs.Unavailable, "open the inode store", c.Metadata.Dir, "%v: set master.metadata.dir to a folder that can be written", err)

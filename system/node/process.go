@@ -44,6 +44,7 @@ func (d *door) Addr() string {
 	return d.listener.Addr().String()
 }
 
+// close cuts open requests off: a probe or a scrape can be asked again.
 func (d *door) close() {
 	if d.server != nil {
 		_ = d.server.Close()
@@ -76,4 +77,5 @@ func stopServer(ctx context.Context, h host.Host, s host.Server) {
 	s.Stop(inner)
 }
 
+// lower is for metric names, which have no capitals.
 func lower(s string) string { return strings.ToLower(s) }

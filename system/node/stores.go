@@ -16,12 +16,15 @@ type opener struct {
 	counters *ufs.Counters
 }
 
+// newOpener makes an opener whose counters all of the process's stores share: the operator watches a store's load, not a
+// mount's.
 func newOpener(h host.Host, d drivers.Drivers, reg *metrics.Registry) *opener {
 	o := &opener{h: h, drivers: d, counters: &ufs.Counters{}}
 	exportStores(reg.Part("ufs"), o.counters)
 	return o
 }
 
+// open opens a store and wraps it. The order, from the inside: count each attempt, retry, and what is left is final.
 func (o *opener) open(ctx context.Context, uri string, options map[string]string) (ufs.Store, error) {
 	s, err := o.drivers.Open(ctx, o.h, uri, options)
 	if err != nil {

@@ -132,6 +132,7 @@ func settle(dir string, cfg UpConfig) (layout, error) {
 	return l, os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
+// override takes what was asked for, if anything was.
 func override[T comparable](to *T, from T) {
 	var zero T
 	if from != zero {
@@ -139,6 +140,7 @@ func override[T comparable](to *T, from T) {
 	}
 }
 
+// check refuses what could not run. Even numbers of masters are refused since they survive no more failures than one less.
 func (l layout) check() error {
 	if l.Masters != 1 && l.Masters != 3 && l.Masters != 5 {
 		return dfs.Errorf(dfs.InvalidArgument, "start cluster", "", "%d masters: want 1, 3 or 5", l.Masters)
@@ -152,8 +154,10 @@ func (l layout) check() error {
 	return nil
 }
 
+// address is a port of this cluster on loopback, counted from the first master's.
 func (l layout) address(offset int) string { return fmt.Sprintf("127.0.0.1:%d", l.Port+offset) }
 
+// masterAddresses is what clients are given.
 func (l layout) masterAddresses() []string {
 	var out []string
 	for i := range l.Masters {
@@ -162,6 +166,8 @@ func (l layout) masterAddresses() []string {
 	return out
 }
 
+// start starts masters, waits for a leader, and starts workers. What was started is kept for Stop, also when a later one
+// fails.
 func (c *Cluster) start(log *slog.Logger) error {
 	for i := range c.layout.Masters {
 		m, err := StartMaster(c.h, c.masterConfig(i), log.With("node", fmt.Sprintf("m%d", i+1)), drivers.Drivers{})
@@ -203,6 +209,7 @@ func (c *Cluster) led() error {
 	}
 }
 
+// masterConfig is the configuration that an operator would write for master i, in code.
 func (c *Cluster) masterConfig(i int) *config.Config {
 	cfg := config.Default()
 	m := &cfg.Master
@@ -218,6 +225,7 @@ func (c *Cluster) masterConfig(i int) *config.Config {
 	return cfg
 }
 
+// workerConfig is the configuration of worker i. Each has its own identity and tier below the cluster's folder.
 func (c *Cluster) workerConfig(i int) (*config.Config, error) {
 	cfg := config.Default()
 	w := &cfg.Worker
@@ -247,6 +255,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 	return nil
 }
 
+// isReady tells whether a client would find everything in place, the root's under store included.
 func (c *Cluster) isReady() bool {
 	for _, m := range c.masters {
 		if m.Serving() && m.master.RegisteredWorkers() >= len(c.workers) && m.master.RootMounted() {
@@ -268,6 +277,7 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// explain prints what to try, with the addresses and paths of this cluster.
 func (c *Cluster) explain(out io.Writer) {
 	masters := strings.Join(c.Masters(), ",")
 	fmt.Fprintf(out, "Forebay is up: %d master(s), %d worker(s), all on loopback.\n", c.layout.Masters, c.layout.Workers)

@@ -62,6 +62,8 @@ func StartWorker(h host.Host, cfg *config.Config, log *slog.Logger, d drivers.Dr
 	return w, nil
 }
 
+// open recovers the tiers before anything is served. The client comes first, since the worker may need other workers' blocks
+// as soon as a master answers.
 func (w *Worker) open(c *config.Worker, stores *opener, reg *metrics.Registry, log *slog.Logger) error {
 	var err error
 	name, group := processUser()
@@ -96,6 +98,7 @@ func scrubRate(c *config.Worker) int64 {
 	return int64(c.Scrub.Rate)
 }
 
+// tiers turns configuration into the worker's terms; the watermarks are one for all tiers.
 func tiers(c *config.Worker) []tier.Config {
 	var out []tier.Config
 	for _, t := range c.Tiers {
