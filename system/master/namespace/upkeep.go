@@ -83,23 +83,22 @@ func (m *Machine) HasSession(id dfs.SessionID) bool {
 	return m.sessions.byID[id] != nil
 }
 
-// CloseSession forgets a session and abandons what it was writing.
+// CloseSession forgets a session and abandons what it was writing. The writes are gathered under the evaluator's lock:
+// what is not applied yet is in the overlay, which only that lock lets go.
 func (e *Evaluator) CloseSession(ctx context.Context, id dfs.SessionID) error {
-	var writes []openKey
-	err := e.m.View(func(r inodestore.Reader) error {
-		return r.Records(inodestore.TableOpenWrite, nil, nil, func(key, value []byte) bool {
+	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {
+		writes := e.view.openWrites(id)
+		err := e.m.store.Records(inodestore.TableOpenWrite, nil, nil, func(key, value []byte) bool {
 			if w, err := decodeOpenWrite(value); err == nil && w.session == id {
 				writes = append(writes, parseOpenKey(key))
 			}
 			return true
 		})
-	})
-	if err != nil {
-		return err
-	}
-	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {
+		if err != nil {
+			return err
+		}
 		t.deleteRecord(inodestore.TableSession, idKey(uint64(id)))
-		for _, w := range append(writes, e.view.openWrites(id)...) {
+		for _, w := range writes {
 			n, open, err := e.openVersion(w.inode, w.version, "close session", "")
 			if err == nil && open.session == id {
 				t.abandon(n, w.version)
