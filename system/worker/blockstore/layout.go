@@ -44,7 +44,10 @@ func (g geometry) valid() bool {
 
 // mostBytes is how long a file of this block size may be.
 func (g geometry) mostBytes() int64 {
-	return min(maxFileBytes, g.blockSize*math.MaxUint32)
+	if g.blockSize > maxFileBytes/math.MaxUint32 {
+		return maxFileBytes
+	}
+	return g.blockSize * math.MaxUint32
 }
 
 func (g geometry) pagesPerBlock() int {
@@ -125,6 +128,15 @@ func parseRecord(id dfs.FileVersion, start, length int64, r []byte) (s pageSums,
 	return s, true
 }
 
+// A header's bytes, little endian, at the beginning of its slot:
+//
+//	0  magic "Forebay1"    16  inode        28  flags: 1 persisted, 2 pinned   40  length of the file version
+//	8  sequence            24  version      32  block size                     48  CRC32C of what is before
+//
+// A page's record, at recordsStart + number*recordBytes, where number counts pages block by block:
+//
+//	0  CRC32C of each chunk, 0 behind the page's end      64  0      68  recordCheck
+//
 // header is what a meta file says of its file version. It is written to the two slots in turn: one is always whole.
 type header struct {
 	sequence  uint64

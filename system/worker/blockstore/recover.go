@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,10 +25,17 @@ func (s *Store) recover(ctx context.Context, tierIndex int) error {
 	if err != nil {
 		return s.diskError(tierIndex, err, "recover", t.Dir())
 	}
+	// The subdirectories found count as known below: their names may be of a process that was killed before it synced them.
+	if err := syncDir(t.FS(), t.Dir()); err != nil {
+		return s.diskError(tierIndex, err, "recover", t.Dir())
+	}
 	slices.Sort(subs)
 	for _, sub := range subs {
 		if len(sub) != 2 {
 			continue // not ours
+		}
+		if number, err := strconv.ParseUint(sub, 16, 8); err == nil {
+			s.dirs[tierIndex].set(byte(number))
 		}
 		dir := t.FS().PathJoin(t.Dir(), sub)
 		names, err := t.FS().List(dir)

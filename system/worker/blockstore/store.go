@@ -18,11 +18,38 @@
 //	       store has too, and cache fills, are not synced: a crash costs a fetch.
 //	INV-4  A block that is pinned, unpersisted, being read or being written is not evicted.
 //	INV-5  A block index of a file with an entry in busy is changed only by the entry's owner.
+//	INV-6  A page is checked, moved and reported by the length with which it was stored. What a reader's reference says of
+//	       the file's length never makes a good page look bad: it makes it a miss.
+//
+// # States of a block index
+//
+//	           NewWriter.claim                 Commit
+//	absent ----------------------> writing ------------> held
+//	  |  ^                            |                  |  ^
+//	  |  +------- Abort, no room -----+                  |  |
+//	  +-- Fill ------------------------------------------+  |
+//	  ^                                                  |  |
+//	  |         evict, Free, claim, failed tier          v  |
+//	  +-- cleanUp (last unpin) ---- dropped <------ held    |
+//	                                  ^                     |
+//	                  dead meanwhile  |    demote, Promote  |
+//	                                moving <---- held ------+
+//
+// Writing, dropped and moving have an entry in busy. Readers take "writing" for absent and wait for the other two, which
+// end by themselves: neither waits for a client.
+//
+// # Bounds
+//
+// A tier's bytes: fills wait FillWait for the evictor and are then not kept; writes wait, then go on on a lower tier, and
+// are refused (ResourceExhausted) after WriteWait. Open pairs: the clock closes those not used lately; pairs in use may
+// exceed the bound. Changes for the next report: past MaxChanges all is reported anew. Memory of what is held: about 64
+// bytes a page and 300 a block. Lengths, offsets and block sizes of references: see geometry.valid.
 //
 // # Locks
 //
 // Store.mu guards all memory and is never held during I/O or a wait. file.lock (which may be held while waiting) guards
-// the making and removing of a file's backing pairs and their headers. Reads and page writes hold neither: they pin
+// the making and removing of a file's backing pairs and their headers. The order is: busy entry, file.lock, Store.mu,
+// tier's mu; no task waits for a busy entry while it holds file.lock. Reads and page writes hold neither: they pin
 // their block, and exclusive work (evict, move, drop) happens only to blocks that nobody pins, under a busy entry.
 package blockstore
 

@@ -255,7 +255,57 @@ func (w *Writer) Commit(ctx context.Context, persisted bool) ([]uint32, error) {
 			return nil, err
 		}
 	}
+	if !persisted {
+		if err := w.syncAbsence(ctx, tiers); err != nil {
+			return nil, err
+		}
+	}
 	return w.install(persisted)
+}
+
+// syncAbsence makes durable that the other tiers have nothing of the blocks: an earlier attempt of the same write may have
+// been there, and its erasure is not synced by itself. If a crash brought it back, recovery would take the faster tier's
+// blocks, which were never committed or are older, and erase these.
+func (w *Writer) syncAbsence(ctx context.Context, written []int) error {
+	s := w.s
+	for t := range s.tiers {
+		if slices.Contains(written, t) || s.tiers[t].Failed() != nil {
+			continue
+		}
+		s.mu.Lock()
+		b, known := w.file.backings[t], s.dirs[t].has(subdir(w.file.id))
+		if kept := b != nil && b.blocks > 0; kept {
+			b.blocks++ // so that the pair stays meanwhile
+		} else {
+			b = nil
+		}
+		s.mu.Unlock()
+		if err := s.syncErased(ctx, w.file, t, b != nil, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncErased syncs a pair's records if there is a pair, and its directory if there is one.
+func (s *Store) syncErased(ctx context.Context, f *file, tierIndex int, pair, dir bool) error {
+	if pair {
+		defer s.unkeep(f, tierIndex)
+		b, err := s.use(ctx, f, tierIndex)
+		if err != nil {
+			return err
+		}
+		err = b.meta.Sync()
+		s.done(b)
+		if err != nil {
+			return s.diskError(tierIndex, err, "sync", s.nameOf(tierIndex, f.id)+metaSuffix)
+		}
+	}
+	if !dir {
+		return nil
+	}
+	path := s.dirOf(tierIndex, subdir(f.id))
+	return s.diskErrorOrNil(tierIndex, syncDir(s.tiers[tierIndex].FS(), path), "sync directory", path)
 }
 
 // record writes the records of what lies on one tier, between the syncs that INV-3 asks for.
