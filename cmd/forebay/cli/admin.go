@@ -13,11 +13,8 @@ import (
 )
 
 func (a *app) adminCommand() *cobra.Command {
-	admin := &cobra.Command{Use: "admin", Short: "Operate a cluster"}
-	journal := &cobra.Command{Use: "journal", Short: "The masters' replicated log"}
-	journal.AddCommand(a.quorumCommand(), a.checkpointCommand())
-	admin.AddCommand(a.reportCommand(), a.doctorCommand(), journal)
-	return admin
+	journal := group(&cobra.Command{Use: "journal", Short: "The masters' replicated log"}, a.quorumCommand(), a.checkpointCommand())
+	return group(&cobra.Command{Use: "admin", Short: "Operate a cluster"}, a.reportCommand(), a.doctorCommand(), journal)
 }
 
 // masterAnswer is what one master said, or why it did not.
@@ -174,6 +171,9 @@ func (a *app) doctorCommand() *cobra.Command {
 			answers, err := a.reports(cmd.Context())
 			if err != nil {
 				return err
+			}
+			if err := cmd.Context().Err(); err != nil { // that masters did not answer is then no problem of theirs
+				return dfs.Wrap(err, "look for problems", "")
 			}
 			problems := diagnose(answers)
 			if a.asJSON() {

@@ -91,6 +91,9 @@ func (a *app) root() *cobra.Command {
 			if a.flags.output != "table" && a.flags.output != "json" {
 				return dfs.Errorf(dfs.InvalidArgument, "parse flags", "-o "+a.flags.output, "want table or json")
 			}
+			if a.flags.timeout < 0 {
+				return dfs.Errorf(dfs.InvalidArgument, "parse flags", "--timeout", "%v is negative: want a time such as 10s", a.flags.timeout)
+			}
 			a.started = true
 			return nil
 		},
@@ -106,6 +109,24 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.fsCommand(), a.adminCommand(), a.configCommand(), a.versionCommand(), exitCodesTopic())
 	root.AddCommand(a.nodeCommands()...)
 	return root
+}
+
+// group is a command that only holds others. Without Args and RunE of its own cobra would answer an unknown subcommand with
+// its help and exit code 0, which a script takes for success.
+func group(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
+	cmd.AddCommand(commands...)
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		remedy := "see `" + cmd.CommandPath() + " --help`"
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			remedy = "did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return dfs.Errorf(dfs.InvalidArgument, "parse command line", args[0], "%s has no such command: %s", cmd.CommandPath(), remedy)
+	}
+	return cmd
 }
 
 // load resolves the configuration, once. more are flags of a command, by key.
@@ -196,14 +217,15 @@ func (a *app) onPaths(do func(ctx context.Context, c *client.Client, path dfs.Pa
 	return a.run(func(ctx context.Context, c *client.Client, args []string) error {
 		var failed failures
 		for _, text := range args {
+			if err := ctx.Err(); err != nil { // interrupted between two paths: what was not begun is not done
+				failed.add(a, dfs.Wrap(err, "go on with", text))
+				break
+			}
 			path, err := dfs.ParsePath(text)
 			if err == nil {
 				err = do(ctx, c, path)
 			}
 			failed.add(a, err)
-			if ctx.Err() != nil {
-				break
-			}
 		}
 		return failed.result()
 	})
@@ -225,6 +247,9 @@ func (f *failures) add(a *app, err error) {
 	}
 	if f.first == nil {
 		f.first = err
+	}
+	if wasPrinted(err) { // by a part of the command that goes on after errors itself
+		return
 	}
 	_ = a.out.Flush() // so that what was printed before stays before
 	a.complain(err)

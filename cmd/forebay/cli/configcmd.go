@@ -11,7 +11,6 @@ import (
 )
 
 func (a *app) configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Look at the configuration"}
 	var origin bool
 	show := &cobra.Command{
 		Use: "show", Short: "Print every key and its value", Args: cobra.NoArgs,
@@ -40,8 +39,7 @@ func (a *app) configCommand() *cobra.Command {
 			})
 		},
 	}
-	cmd.AddCommand(show, keys)
-	return cmd
+	return group(&cobra.Command{Use: "config", Short: "Look at the configuration"}, show, keys)
 }
 
 func (a *app) printSettings(all []config.Setting, origin bool) error {

@@ -19,7 +19,7 @@ func (a *app) fsCommand() *cobra.Command {
 		Long: "Work with files and directories. Paths are absolute paths of the namespace: /a/b. Names with control\n" +
 			"characters are printed escaped; JSON has them exactly.",
 	}
-	fs.AddCommand(a.lsCommand(), a.statCommand(), a.duCommand(), a.countCommand(), a.testCommand(), a.locationCommand())
+	group(fs, a.lsCommand(), a.statCommand(), a.duCommand(), a.countCommand(), a.testCommand(), a.locationCommand())
 	fs.AddCommand(a.catCommand(), a.headCommand(), a.tailCommand(), a.checksumCommand())
 	fs.AddCommand(a.putCommand(), a.getCommand(), a.cpCommand(), a.mvCommand(), a.rmCommand(), a.mkdirCommand(), a.touchCommand())
 	fs.AddCommand(a.chmodCommand(), a.chownCommand(), a.chgrpCommand(), a.pinCommand(true), a.pinCommand(false), a.ttlCommand())

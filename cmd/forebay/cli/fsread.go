@@ -74,8 +74,11 @@ func (a *app) tailCommand() *cobra.Command {
 	cmd.Flags().StringVarP(&size, "bytes", "c", "1KiB", "how much, as a `size`")
 	cmd.RunE = a.onPaths(func(ctx context.Context, c *client.Client, path dfs.Path) error {
 		n, err := sizeFlag(size)
-		if err != nil || n == 0 {
+		if err != nil {
 			return err
+		}
+		if n == 0 { // an offset of 0 would be the beginning
+			return a.copyOut(ctx, c, path, 0, 0)
 		}
 		return a.copyOut(ctx, c, path, -n, -1)
 	})

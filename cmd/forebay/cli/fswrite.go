@@ -72,7 +72,7 @@ func copyTree(t *transfer, c *client.Client, source, target dfs.Path, opts []cli
 			}
 		}
 		if s.IsDir() {
-			return c.Mkdir(t.ctx, at, client.WithParents(), client.WithMode(s.Mode))
+			return t.directory(c.Mkdir(t.ctx, at, client.WithParents(), client.WithMode(s.Mode)))
 		}
 		t.progress.expect(s.Length)
 		return t.start(func() error { return copyOne(t, c, s, at, opts) })
@@ -171,6 +171,9 @@ func (a *app) touchCommand() *cobra.Command {
 				return c.SetAttr(ctx, path, client.Attributes{ModTime: new(a.h.Now())})
 			}
 			w, err := c.Create(ctx, path)
+			if dfs.IsKind(err, dfs.AlreadyExists) { // it came meanwhile
+				return c.SetAttr(ctx, path, client.Attributes{ModTime: new(a.h.Now())})
+			}
 			if err != nil {
 				return err
 			}

@@ -74,10 +74,7 @@ func (g *getter) get(source dfs.Path, target string) error {
 		if !s.IsDir() {
 			return g.file(s, at)
 		}
-		if err := os.MkdirAll(at, 0o755); err != nil {
-			return localError("get", at, err)
-		}
-		return nil
+		return g.t.directory(localError("get", at, os.MkdirAll(at, 0o755)))
 	})
 }
 

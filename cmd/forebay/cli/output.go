@@ -172,8 +172,18 @@ func modeText(s *dfs.FileStatus) string {
 			text[i+1] = '-'
 		}
 	}
-	if s.Mode&0o1000 != 0 {
-		text[9] = 't'
+	for _, special := range []struct {
+		bit    uint32
+		at     int
+		letter byte
+	}{{0o4000, 3, 's'}, {0o2000, 6, 's'}, {0o1000, 9, 't'}} {
+		switch {
+		case s.Mode&special.bit == 0:
+		case text[special.at] == 'x':
+			text[special.at] = special.letter
+		default: // set without the right to execute, which means nothing: in capitals, as ls has it
+			text[special.at] = special.letter - 'a' + 'A'
+		}
 	}
 	return string(text)
 }

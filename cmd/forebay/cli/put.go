@@ -110,6 +110,9 @@ func landing(target dfs.Path, into bool, source string) (dfs.Path, error) {
 	if !into {
 		return target, nil
 	}
+	if source == "-" {
+		return "", dfs.Errorf(dfs.IsDirectory, "put", string(target), "standard input has no name: give the path of the file")
+	}
 	absolute, err := filepath.Abs(source)
 	if err != nil {
 		return "", localError("put", source, err)
@@ -131,7 +134,7 @@ type putter struct {
 
 func (p *putter) put(source string, target dfs.Path) error {
 	if source == "-" {
-		return p.write(p.t.a.In, target, 0o644)
+		return p.write(p.t.a.input(p.t.ctx), target, 0o644)
 	}
 	info, err := os.Stat(source)
 	if err != nil {
@@ -144,6 +147,17 @@ func (p *putter) put(source string, target dfs.Path) error {
 		return p.tree(source, target)
 	}
 	return p.file(source, target, info)
+}
+
+// input is standard input, whose reading ends with ctx: a terminal that nobody types on must not hold up Ctrl-C.
+func (a *app) input(ctx context.Context) io.Reader {
+	r, w := io.Pipe()
+	a.h.Go("stdin", func() {
+		_, err := io.Copy(w, a.In)
+		_ = w.CloseWithError(err) // never fails; nil is the end
+	})
+	context.AfterFunc(ctx, func() { _ = w.CloseWithError(ctx.Err()) })
+	return r
 }
 
 func (p *putter) file(source string, target dfs.Path, info fs.FileInfo) error {
@@ -176,12 +190,15 @@ func (p *putter) tree(source string, target dfs.Path) error {
 			return nil
 		}
 		at, err := below(target, source, path)
+		if err != nil && d.IsDir() { // nothing below it has a path either
+			return p.t.directory(err)
+		}
 		if err != nil {
 			p.t.fail(err)
 			return nil
 		}
 		if d.IsDir() {
-			return p.c.Mkdir(p.t.ctx, at, client.WithParents())
+			return p.t.directory(p.c.Mkdir(p.t.ctx, at, client.WithParents()))
 		}
 		info, err := os.Stat(path)
 		switch {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io/fs"
 	"sync"
 
 	"github.com/forebay/forebay/system/host"
@@ -39,6 +40,16 @@ func (t *transfer) fail(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.failed.add(t.a, err)
+}
+
+// directory is what a walk returns for a directory that was made, or could not be (err): then everything below it is
+// passed over and the walk goes on, unless the command was interrupted.
+func (t *transfer) directory(err error) error {
+	if err == nil || t.ctx.Err() != nil {
+		return err
+	}
+	t.fail(err)
+	return fs.SkipDir
 }
 
 // wait ends the transfer and returns its first error.
