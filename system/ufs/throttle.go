@@ -52,10 +52,20 @@ func newPace(h host.Host, perSecond float64, most time.Duration) *pace {
 
 // take waits for n units' turn.
 func (p *pace) take(ctx context.Context, op, path string, n float64) error {
-	if p.unit == 0 || n <= 0 {
+	if n <= 0 {
 		return nil
 	}
-	wait, ok := p.reserve(p.cost(n))
+	return p.wait(ctx, op, path, p.cost(n))
+}
+
+// turn waits until what was charged before is paid for.
+func (p *pace) turn(ctx context.Context, op, path string) error { return p.wait(ctx, op, path, 0) }
+
+func (p *pace) wait(ctx context.Context, op, path string, cost time.Duration) error {
+	if p.unit == 0 {
+		return nil
+	}
+	wait, ok := p.reserve(cost)
 	if !ok {
 		return dfs.Errorf(dfs.ResourceExhausted, op, path, "the mount's throttle would hold this for more than %v: raise it or ask for less", p.most)
 	}
@@ -145,6 +155,9 @@ func (t *throttle) List(ctx context.Context, dir, after string) iter.Seq2[Entry,
 
 func (t *throttle) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error) {
 	if err := t.requests.take(ctx, "open", path, 1); err != nil {
+		return nil, err
+	}
+	if err := t.bytes.turn(ctx, "open", path); err != nil {
 		return nil, err
 	}
 	r, err := t.Store.Open(ctx, path, offset, length)
