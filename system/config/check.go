@@ -4,11 +4,16 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
 )
+
+// maxDurable bounds the copies of one block; a larger number, which would not fit the protocol's 32 bits in the end, is a
+// slip of the finger.
+const maxDurable = 100
 
 // check refuses values that cannot work, with their origin.
 func (l *Loaded) check() error {
@@ -30,11 +35,13 @@ func (l *Loaded) check() error {
 		atLeast("worker.heartbeat", c.Worker.Heartbeat, 10*time.Millisecond),
 		atLeast("client.timeout", c.Client.Timeout, time.Millisecond),
 		atLeast("client.keepalive", c.Client.KeepAlive, 100*time.Millisecond),
-		when("worker.watermark.high", c.Worker.Watermark.High <= 0 || c.Worker.Watermark.High > 1, "want a share in (0, 1]"),
-		when("worker.watermark.low", c.Worker.Watermark.Low <= 0 || c.Worker.Watermark.Low >= c.Worker.Watermark.High,
+		// Written as what must hold: every comparison with NaN, which YAML can say, is false.
+		when("worker.watermark.high", !(c.Worker.Watermark.High > 0 && c.Worker.Watermark.High <= 1), "want a share in (0, 1]"),
+		when("worker.watermark.low", !(c.Worker.Watermark.Low > 0 && c.Worker.Watermark.Low < c.Worker.Watermark.High),
 			"want a share above 0 and below worker.watermark.high"),
 		tiers(c.Worker.Tiers),
-		when("client.replication.durable", c.Client.Replication.Durable < 1, "want 1 or more"),
+		when("client.replication.durable", c.Client.Replication.Durable < 1 || c.Client.Replication.Durable > maxDurable,
+			fmt.Sprintf("want 1 to %d", maxDurable)),
 		parsed("client.readtype", second(dfs.ParseReadType(c.Client.ReadType))),
 		parsed("client.writetype", second(dfs.ParseWriteType(c.Client.WriteType))),
 	}
@@ -62,7 +69,10 @@ func oneOf(key, value string, allowed ...string) problem {
 
 func address(key, value string) problem {
 	_, port, err := net.SplitHostPort(value)
-	return when(key, err != nil || port == "", fmt.Sprintf("%q is no address: want host:port", value))
+	if err == nil { // a port that nobody can listen on would show as a server that is away, after all retries
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	return when(key, err != nil, fmt.Sprintf("%q is no address: want host:port, with a port up to 65535", value))
 }
 
 func optionalAddress(key, value string) problem {

@@ -30,7 +30,11 @@ func ParseSize(text string) (Size, error) {
 		if len(trimmed) < len(u.name) || !strings.EqualFold(trimmed[len(trimmed)-len(u.name):], u.name) {
 			continue
 		}
-		number, err := strconv.ParseFloat(strings.TrimSpace(trimmed[:len(trimmed)-len(u.name)]), 64)
+		digits := strings.TrimSpace(trimmed[:len(trimmed)-len(u.name)])
+		if whole, err := strconv.ParseInt(digits, 10, 64); err == nil && whole >= 0 && whole <= math.MaxInt64/u.bytes {
+			return Size(whole * u.bytes), nil // exact, which a float is not above 2^53
+		}
+		number, err := strconv.ParseFloat(digits, 64)
 		if err != nil {
 			break
 		}

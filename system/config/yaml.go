@@ -1,6 +1,9 @@
 package config
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"reflect"
 	"strings"
 
@@ -11,9 +14,13 @@ import (
 
 // yaml applies a file's text.
 func (l *loader) yaml(path string, text []byte) error {
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
+	var document, second yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	if err := decoder.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
 		return dfs.Errorf(dfs.InvalidArgument, "configure", path, "it is not YAML: %v", err)
+	}
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) { // its keys would be left out without a word
+		return dfs.Errorf(dfs.InvalidArgument, "configure", path, "it has more than one YAML document, or is broken: leave one, without a line of ---")
 	}
 	if len(document.Content) == 0 {
 		return nil // empty

@@ -68,7 +68,8 @@ type Server interface {
 	Addr() string
 	// Serve starts answering in the background. Register everything first.
 	Serve()
-	// Stop refuses new calls and waits for running ones until ctx ends, then cuts them off.
+	// Stop refuses new calls and waits for running ones until ctx ends, then cuts them off and returns within a second,
+	// even when one of them does not end.
 	Stop(ctx context.Context)
 }
 

@@ -25,6 +25,7 @@ const (
 	keepaliveInterval  = 10 * time.Second
 	keepaliveTimeout   = 5 * time.Second
 	dialBackoffCeiling = 500 * time.Millisecond
+	cutOffGrace        = time.Second
 )
 
 // Real is the machine itself.
@@ -150,9 +151,17 @@ func (s *realServer) Stop(ctx context.Context) {
 	go func() { s.GracefulStop(); close(done) }()
 	select {
 	case <-done:
+		return
 	case <-ctx.Done():
-		s.Server.Stop()
-		<-done
+		s.Server.Stop() // ends the contexts of all calls
+	}
+	// Calls that heed their contexts end now, and should before their state is closed. One that does not (a disk that
+	// hangs) must not hang the stop as well.
+	t := time.NewTimer(cutOffGrace)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
 	}
 }
 
