@@ -237,7 +237,13 @@ func (w *Writer) Commit(ctx context.Context, persisted bool) ([]uint32, error) {
 	w.file.geometry.length = length
 	w.file.persisted = w.file.persisted && persisted
 	s.mu.Unlock()
-	if w.filled > 0 && w.next == length {
+	if w.filled > 0 && w.next < length {
+		if err := w.endFile(); err != nil {
+			return nil, err
+		}
+		length = w.next
+	}
+	if w.filled > 0 {
 		index, page := w.endless().locate(w.next - 1)
 		if err := w.flush(ctx, index, page, (*w.buffer)[:w.filled]); err != nil {
 			return nil, err
@@ -261,6 +267,32 @@ func (w *Writer) Commit(ctx context.Context, persisted bool) ([]uint32, error) {
 		}
 	}
 	return w.install(persisted)
+}
+
+// endFile makes w.next the file's end: only a file's last page may be short, and a version's content is what its last
+// writer sent. What is held behind it is of an earlier attempt, which may have come back in a crash.
+func (w *Writer) endFile() error {
+	s, f := w.s, w.file
+	last, _ := w.endless().locate(w.next - 1)
+	var idle []held
+	s.mu.Lock()
+	for index := range f.busy {
+		if index > last {
+			s.mu.Unlock()
+			return dfs.Errorf(dfs.Conflict, "write", w.ref.describe(), "it ends at %d, and block %d is in use: two writers have one version", w.next, index)
+		}
+	}
+	for _, index := range f.indexes() {
+		if b := f.blocks[index]; index > last && s.drop(f, b) {
+			idle = append(idle, held{f, b})
+		}
+	}
+	f.geometry.length = w.next
+	s.mu.Unlock()
+	for _, x := range idle {
+		s.cleanUp(x.file, x.block)
+	}
+	return nil
 }
 
 // syncAbsence makes durable that the other tiers have nothing of the blocks: an earlier attempt of the same write may have
