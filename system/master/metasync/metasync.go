@@ -179,6 +179,12 @@ func (s *Syncer) blocked(p dfs.Path) bool {
 	return dfs.IsKind(err, dfs.NotDirectory)
 }
 
+// isFile tells whether the namespace has a file at p or on the way to it.
+func (s *Syncer) isFile(p dfs.Path) bool {
+	n, _, _, err := s.m.Peek(p)
+	return n != nil && !n.IsDir() || dfs.IsKind(err, dfs.NotDirectory)
+}
+
 // emptyGone takes out of a known directory what the store had in it, depth first and in bounded steps, when the store no
 // longer has the directory. Only then may the directory itself go: what is left in it waits to be persisted, or belongs
 // to another mount, and must not be dropped with it (contract C3).
@@ -254,6 +260,11 @@ func (s *Syncer) syncChildren(ctx context.Context, dir dfs.Path) error {
 	if err != nil {
 		return err
 	}
+	if s.isFile(dir) { // a file here or on the way: first see what is there now
+		if err := s.syncPath(ctx, dir); err != nil || s.isFile(dir) {
+			return err
+		}
+	}
 	claim, err := s.e.Claim(ctx, dir)
 	if err != nil {
 		return err
@@ -277,7 +288,7 @@ func (s *Syncer) listClaimed(ctx context.Context, claim *namespace.Claim, store 
 	for entry, err := range store.List(ctx, rel, "") {
 		if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
 			n, _, _, err := s.m.Peek(dir)
-			if err != nil || rel == "" || n != nil && n.Persist == dfs.Persisted {
+			if err != nil || rel == "" || n == nil || n.Persist == dfs.Persisted {
 				return true, err
 			}
 			break // the directory is known only here
