@@ -39,12 +39,14 @@ func (n node) FS() vfs.FS { return n.fs }
 // cluster is one data server over real gRPC on loopback.
 type cluster struct {
 	*testing.T
-	store *blockstore.Store
-	ufs   *mem.Store
-	stub  proto.DataClient
+	store  *blockstore.Store
+	ufs    *mem.Store
+	server *dataserver.Server
+	stub   proto.DataClient // with start
 }
 
-func start(t *testing.T, capacity int64) *cluster {
+// serve makes the server without a network.
+func serve(t *testing.T, capacity int64) *cluster {
 	h := node{host.NewReal(), vfs.NewMem()}
 	c := &cluster{T: t, ufs: mem.New(h)}
 	mount := func(context.Context, dfs.MountID) (ufs.Store, error) { return c.ufs, nil }
@@ -55,11 +57,18 @@ func start(t *testing.T, capacity int64) *cluster {
 	}
 	c.store = store
 	fetcher := fetch.New(h, fetch.Config{Store: store, Mount: mount})
+	c.server = dataserver.New(h, dataserver.Config{Store: store, Fetcher: fetcher, Mount: mount, MaxWrites: 1})
+	t.Cleanup(func() { fetcher.Close(); store.Close() })
+	return c
+}
+
+func start(t *testing.T, capacity int64) *cluster {
+	c, h := serve(t, capacity), host.NewReal()
 	server, err := h.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	proto.RegisterDataServer(server, dataserver.New(h, dataserver.Config{Store: store, Fetcher: fetcher, Mount: mount}))
+	proto.RegisterDataServer(server, c.server)
 	server.Serve()
 	conn, err := h.Dial(server.Addr())
 	if err != nil {
@@ -71,8 +80,6 @@ func start(t *testing.T, capacity int64) *cluster {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		server.Stop(ctx)
-		fetcher.Close()
-		store.Close()
 	})
 	return c
 }
