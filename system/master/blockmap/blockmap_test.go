@@ -116,3 +116,28 @@ func BenchmarkAddLocate(b *testing.B) {
 		}
 	}
 }
+
+// TestResetForgetsWorkers: a new leadership has the whole table of workers, and a report that a reset has overtaken
+// neither counts nor panics.
+func TestResetForgetsWorkers(t *testing.T) {
+	m := New()
+	f := dfs.FileVersion{Inode: 7, Version: 1}
+	for i := range 100 {
+		m.Add(dfs.WorkerID(rune('a'+i)), f, []uint32{0})
+	}
+	n, _ := m.number("z")
+	m.Reset()
+	if len(m.numbers) != 0 || len(m.names) != 1 {
+		t.Errorf("%d workers are known after the reset", len(m.numbers))
+	}
+	s := m.shardOf(dfs.BlockID{File: f})
+	s.add(dfs.BlockID{File: f}, n) // the late report, which had its number before
+	m.count(n, 1)
+	if w := m.Locate(dfs.BlockID{File: f}); len(w) != 0 {
+		t.Errorf("located at %v", w)
+	}
+	m.Remove("never-seen", f, []uint32{0})
+	if len(m.numbers) != 0 {
+		t.Error("a removal made a worker known")
+	}
+}

@@ -107,3 +107,49 @@ func TestHeartbeatUpdatesTiers(t *testing.T) {
 		t.Errorf("worker %v", w)
 	}
 }
+
+// TestBrokenRegistration: a stream that ended half way makes the worker register anew; one that is whole, or newer, is
+// left alone.
+func TestBrokenRegistration(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	r := New(time.Minute)
+	info := &proto.WorkerInfo{Id: "w", Address: "w:1"}
+	beat := func(lease uint64) bool {
+		_, ok := r.Heartbeat(&proto.HeartbeatRequest{Worker: "w", Lease: lease}, now)
+		return ok
+	}
+	first := r.Begin(info, now)
+	r.Broken("w", first)
+	if beat(first) || beat(0) {
+		t.Error("half a registration goes on")
+	}
+	if r.Settled() {
+		t.Error("settled with half of a worker's blocks")
+	}
+	second := r.Begin(info, now)
+	r.Broken("w", first)
+	if !r.Complete("w", second, now) || !beat(second) {
+		t.Error("an old stream's end broke the new registration")
+	}
+	r.Broken("w", second)
+	if !beat(second) {
+		t.Error("the end of a stream whose registration is whole broke it")
+	}
+	r.Broken("nobody", 1)
+}
+
+// TestLostWorkersAreForgotten: after a day, so that ids that never come back do not gather.
+func TestLostWorkersAreForgotten(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	r := New(time.Minute)
+	r.Begin(&proto.WorkerInfo{Id: "w", Address: "w:1"}, now)
+	for _, c := range []struct {
+		after time.Duration
+		known int
+	}{{time.Second, 1}, {2 * time.Minute, 1}, {23 * time.Hour, 1}, {25 * time.Hour, 0}} {
+		r.Expire(now.Add(c.after))
+		if n := len(r.List()); n != c.known {
+			t.Errorf("after %v: %d workers are listed, want %d", c.after, n, c.known)
+		}
+	}
+}
