@@ -112,6 +112,9 @@ func (l *leadership) reconcileUnlocated() proto.WorkerCommand_Action {
 }
 
 // Heartbeat implements proto.BlocksServer.
+// It answers before the results of persisting are taken in, unless maxPersistResults are under way: then it waits, which
+// slows the worker down instead of gathering tasks. Commands whose answer is lost on the wire are not sent again: FREE and
+// pins are put right when the worker registers, PERSIST when its lease runs out.
 func (m *Master) Heartbeat(ctx context.Context, req *proto.HeartbeatRequest) (*proto.HeartbeatResponse, error) {
 	l := m.leader.Load()
 	if l == nil {

@@ -106,6 +106,10 @@ func (m *Master) watch(l *leadership, failed host.Event) {
 	}
 }
 
+// newLeadership starts what serves. The order matters: the Barrier first, so that the applied state has everything that
+// earlier leaders committed; then the evaluator, whose first entry (Bootstrap) begins a new epoch, which refuses whatever
+// an evaluator before it may still have under way; then the soft state is emptied, so that nothing reported to an earlier
+// leadership is taken for known; upkeep last, since it acts on all of these.
 func (m *Master) newLeadership(term uint64, onFatal func(error)) (*leadership, error) {
 	ctx, cancel := m.h.WithTimeout(m.ctx, barrierTimeout)
 	defer cancel()
@@ -152,6 +156,8 @@ func (l *leadership) mountRoot() {
 	}
 }
 
+// end refuses new work and ends the tasks. Mutations that were proposed end as the journal decides; their callers are told
+// to ask the next leader. It does not wait for tasks, which may hang in a store: Stop does.
 func (l *leadership) end() {
 	l.cancel()
 	l.e.Close()

@@ -24,6 +24,12 @@ const (
 
 // persister sees to it that ASYNC_THROUGH files reach their under store. The queue itself is logged (TablePersist); what
 // is here is who was told what, and it starts anew with each leader.
+//
+// INV-1: a file leaves the queue only with the entry that says that it is persisted, or that it is gone (the evaluator's
+// reindex and drop). Losing everything here costs a second write of the same content, never a file.
+// INV-2: an object that was written for a file which has moved or gone meanwhile is taken back (publish), so that it does
+// not come back to life at the next sync.
+// INV-3: at most maxPersisting commands are out; files that cannot be written now wait in the logged queue alone.
 type persister struct {
 	l       *leadership
 	results *host.Semaphore
@@ -132,6 +138,7 @@ func (p *persister) tell(file namespace.ToPersist) bool {
 	return true
 }
 
+// choose picks a live worker that holds the first block. An empty file has no block, so anyone can write it.
 func (p *persister) choose(file namespace.ToPersist) dfs.WorkerID {
 	for _, w := range p.l.m.blocks.Locate(dfs.BlockID{File: fileOf(file.Inode, file.Inode.Version)}) {
 		if p.l.m.workers.Live(w) {
@@ -163,6 +170,8 @@ func (p *persister) reported(ctx context.Context, results []*proto.PersistResult
 	return nil
 }
 
+// finish takes one result in. A failure is kept with its reason for the report and told again later, at first after a
+// second and at last every minute: a store that is full may get room, and nothing is ever dropped silently.
 func (p *persister) finish(res *proto.PersistResult) {
 	id := dfs.InodeID(res.Inode)
 	err := rpc.ErrorFromProto(res.Error)

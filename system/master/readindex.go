@@ -49,6 +49,8 @@ func (r *readIndex) Wait(ctx context.Context) error {
 	return round.err
 }
 
+// run serves rounds until nobody waits. One task at a time runs (INV: running is true exactly while it does), so that
+// under load rounds grow instead of proofs piling up.
 func (r *readIndex) run() {
 	for {
 		r.mu.Lock()
@@ -64,6 +66,9 @@ func (r *readIndex) run() {
 	}
 }
 
+// prove notes the commit index before it asks the quorum: an entry that commits after the proof began need not be seen
+// by reads that began before, one that was committed before must be. The context is the round's own, since the round
+// serves many callers; each of them waits with its own deadline.
 func (r *readIndex) prove() error {
 	ctx, cancel := r.h.WithTimeout(context.Background(), readProofTimeout)
 	defer cancel()

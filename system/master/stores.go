@@ -32,7 +32,8 @@ func (s *stores) known(id dfs.MountID) ufs.Store {
 	return s.byID[id]
 }
 
-// get gives a mount's store.
+// get gives a mount's store, opening it at first use. Opening may wait for a server, so it is done under a lock that can be
+// waited for with a deadline; a handle that fails to open is tried again by the next caller, and never remembered.
 func (s *stores) get(ctx context.Context, m *mounttable.Mount) (ufs.Store, error) {
 	if store := s.known(m.ID); store != nil {
 		return store, nil

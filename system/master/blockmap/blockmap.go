@@ -25,6 +25,13 @@ type shard struct {
 }
 
 // Map is safe for concurrent use.
+//
+// INV-1: a block is in extra only while all of its inline places are taken, so the inline ones alone say whether anyone
+// holds it. INV-2: holders keep the order in which they reported, since the first is asked first. INV-3: counts follow
+// the shards, but under another lock: between two steps of one report a count may lag, and it is for people only.
+//
+// Lock order: a shard's lock and Map.mu are never held together. What is read under one may be old under the other; a
+// number that a Reset has made meaningless is skipped.
 type Map struct {
 	shards [shards]shard
 

@@ -28,6 +28,16 @@ const (
 const Never time.Duration = -1
 
 // Syncer serves one leadership.
+//
+// INV-1: the store is asked and its answer is logged under one claim, so no under-store operation of ours comes between;
+// what changes the store behind our back comes before or after the look, and is seen by the next.
+// INV-2: a child is called gone only by a listing that went past its name, or a look at itself. A listing that fails in
+// the middle leaves what lies beyond alone, and the directory not marked as loaded.
+// INV-3: a directory that the store lost is emptied from below first; what only Forebay has stays, with the way to it.
+// INV-4: memory is bounded by a page (batchEntries) for each of maxConcurrent syncs, and one for each level when a lost
+// directory is emptied; a directory of millions
+// passes through in steps of as many journal entries. A leader that dies between steps leaves a directory half compared,
+// which is true as far as it goes, and not marked as loaded.
 type Syncer struct {
 	h         host.Host
 	m         *namespace.Machine

@@ -133,7 +133,8 @@ func (e *Evaluator) commitLoop() {
 	}
 }
 
-// closeBatch takes the open batch and starts the next.
+// closeBatch takes the open batch and starts the next. Both happen under the lock, so the sequences of batches are the
+// order in which their operations were evaluated, which is what INV-2 rests on.
 func (e *Evaluator) closeBatch() (*batch, entryHeader, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -151,6 +152,9 @@ func (e *Evaluator) closeBatch() (*batch, entryHeader, bool) {
 	return b, entryHeader{epoch: e.epoch, sequence: b.sequence, timeNs: e.lastTime}, true
 }
 
+// await answers a batch. Batches may be noticed out of order, since each has its own task; they are applied in order, and
+// the overlay lets go of a value only by the entry that proposed it last, so the order of noticing does not matter. What a
+// batch does to the leader's soft state (after) comes before its callers are woken: they see it done.
 func (e *Evaluator) await(b *batch, pending journal.Pending) {
 	_, err := pending.Wait(e.ctx)
 	e.slots.Release(1)
@@ -282,6 +286,9 @@ func (e *Evaluator) idleLocked() bool {
 func (e *Evaluator) markEffect() effect {
 	return effect{kind: effectPutRecord, table: inodestore.TableMeta, key: metaNextID, value: idKey(e.reserved)}
 }
+
+// Settle's mark and commit's mark end in the same kind of entry: without any effect there would be no entry to wait for,
+// and an answer must not be given before what it rests on is applied.
 
 // txn gathers one operation's effects; they join the open batch together or not at all.
 type txn struct {

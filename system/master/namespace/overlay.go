@@ -38,7 +38,8 @@ func newOverlay(base inodestore.Reader) *overlay {
 		absent: newAbsence()}
 }
 
-// Child is the entry as it will be.
+// Child is the entry as it will be. It asks what is proposed first: the applied state may be changing at this moment, but
+// only in what some entry under way has proposed, and all of that is here until it is applied. So the base needs no lock.
 func (o *overlay) Child(parent dfs.InodeID, name string) (*inodestore.Inode, error) {
 	names := o.dirs[parent]
 	if p, ok := names[name]; ok {

@@ -84,6 +84,10 @@ func (t *sessionTable) remember(a *sessionAnswers) *session {
 	return s
 }
 
+// Answers are kept per entry, not per mutation: one record holds all that a session got in an entry, and is deleted when
+// the last of them is acknowledged. In memory each answer goes as soon as it is acknowledged; load trims to the same
+// state, so that a replica that restarted answers like one that did not.
+
 // applyAnswers stores one entry's answers of one session and drops those that the client has acknowledged.
 func (t *sessionTable) applyAnswers(b inodestore.Batch, a *sessionAnswers) {
 	s := t.remember(a)

@@ -22,6 +22,10 @@ const forgetAfter = 24 * time.Hour
 // commandsPerHeartbeat bounds one answer.
 const commandsPerHeartbeat = 2_000
 
+// worker is one process by its id. INV-1: at most one lease of an id is valid, the last that Begin gave, and 0 is none.
+// INV-2: a worker that is not live, not known or overflown is told to register, and is brought in line by that alone: so
+// commands may be dropped at any bound. INV-3: complete is true only between a registration's last batch and the end of
+// its lease, so Settled never counts half a report.
 type worker struct {
 	info     *proto.WorkerInfo
 	lease    uint64
