@@ -3,6 +3,7 @@
 package record
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -75,13 +76,20 @@ func (r *Recorder) Add(row Row) {
 func (row Row) figures() string {
 	s := fmt.Sprintf("%.0f ops/s", row.Rate())
 	if row.Bytes > 0 {
-		s += fmt.Sprintf(", %.1f MB/s", float64(row.Bytes)/1e6/row.Wall.Seconds())
+		s += fmt.Sprintf(", %.1f MB/s", row.megabytes())
 	}
 	return s + fmt.Sprintf(", %.2f+%.2f CPU-s", row.ServerCPU.Seconds(), row.ClientCPU.Seconds())
 }
 
-// Rate is operations a second.
-func (row Row) Rate() float64 { return float64(row.Ops) / row.Wall.Seconds() }
+// Rate is operations a second; of a run too short for the clock, as if it had taken a nanosecond, so that no figure is
+// infinite.
+func (row Row) Rate() float64 { return float64(row.Ops) / max(row.Wall.Seconds(), 1e-9) }
+
+// megabytes is a second's; see Rate.
+func (row Row) megabytes() float64 { return float64(row.Bytes) / 1e6 / max(row.Wall.Seconds(), 1e-9) }
+
+// perOp spreads CPU time over the operations, in microseconds.
+func (row Row) perOp(cpu time.Duration) float64 { return cpu.Seconds() * 1e6 / float64(max(row.Ops, 1)) }
 
 // PerServerCPU is operations a CPU-second of the servers (of everything, when they run in this process).
 func (row Row) PerServerCPU() float64 {
@@ -103,12 +111,7 @@ func (r *Recorder) Median(name string) (Row, bool) {
 	if len(rows) == 0 {
 		return Row{}, false
 	}
-	slices.SortFunc(rows, func(a, b Row) int {
-		if a.Rate() < b.Rate() {
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(rows, func(a, b Row) int { return cmp.Compare(a.Rate(), b.Rate()) })
 	return rows[len(rows)/2], true
 }
 
@@ -133,10 +136,10 @@ func (r *Recorder) Table() string {
 		row, _ := r.Median(name)
 		mb := "–"
 		if row.Bytes > 0 {
-			mb = fmt.Sprintf("%.1f", float64(row.Bytes)/1e6/row.Wall.Seconds())
+			mb = fmt.Sprintf("%.1f", row.megabytes())
 		}
 		fmt.Fprintf(&b, "| %s | %.0f | %s | %.2f | %.2f | %.0f |\n", name, row.Rate(), mb,
-			row.ServerCPU.Seconds()*1e6/float64(row.Ops), row.ClientCPU.Seconds()*1e6/float64(row.Ops), row.PerServerCPU())
+			row.perOp(row.ServerCPU), row.perOp(row.ClientCPU), row.PerServerCPU())
 	}
 	for _, note := range r.Manifest.Notes {
 		fmt.Fprintf(&b, "\n- %s", note)

@@ -55,3 +55,41 @@ func TestInProcessRateCountsOwnCPU(t *testing.T) {
 		t.Errorf("%v operations a CPU-second", row.PerServerCPU())
 	}
 }
+
+// TestNoInfiniteFigures: a run without time or operations has finite figures everywhere.
+func TestNoInfiniteFigures(t *testing.T) {
+	r := New("unit", io.Discard)
+	r.Add(Row{Name: "empty"})
+	r.Add(Row{Name: "instant", Ops: 5, Bytes: 7})
+	if table := r.Table(); strings.Contains(table, "Inf") || strings.Contains(table, "NaN") {
+		t.Errorf("the table has figures that are none:\n%s", table)
+	}
+}
+
+// TestMedianOfMany: the median is the middle of the sorted rates, whatever the order of the runs; equal rates are kept.
+func TestMedianOfMany(t *testing.T) {
+	for _, tt := range []struct {
+		walls []time.Duration
+		want  time.Duration
+	}{{[]time.Duration{1}, 1}, {[]time.Duration{5, 1, 4, 2, 3}, 3}, {[]time.Duration{2, 2, 2}, 2}, {[]time.Duration{1, 2}, 1}} {
+		r := New("unit", io.Discard)
+		for i, wall := range tt.walls {
+			r.Add(Row{Name: "x", Run: i, Ops: 60, Wall: wall * time.Second})
+			r.Add(Row{Name: "other", Run: i, Ops: 1, Wall: time.Hour})
+		}
+		if row, ok := r.Median("x"); !ok || row.Wall != tt.want*time.Second {
+			t.Errorf("%v: median %v, want %v", tt.walls, row.Wall, tt.want*time.Second)
+		}
+	}
+}
+
+// TestWriteFails: a folder that cannot be made is an error, not a lost result.
+func TestWriteFails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New("unit", io.Discard).Write(file); err == nil {
+		t.Error("results were written below a file")
+	}
+}

@@ -11,6 +11,12 @@ import (
 	"github.com/forebay/forebay/bench/record"
 )
 
+// part is one group of measurements.
+type part struct {
+	name string
+	run  func(metadata.Config) error
+}
+
 func benchCommand() *cobra.Command {
 	var binary, out string
 	var runs, files int
@@ -24,10 +30,7 @@ and creates unary, coalesced and batched; cold and warm reads; writes by type). 
   forebay-lab bench --only lookups,creates --runs 5`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			parts := []struct {
-				name string
-				run  func(metadata.Config) error
-			}{
+			parts := []part{
 				{"lookups", metadata.Lookups},
 				{"journal", func(c metadata.Config) error { return metadata.Journal(cmd.Context(), c) }},
 				{"creates", func(c metadata.Config) error { return metadata.Creates(cmd.Context(), c) }},
@@ -35,6 +38,11 @@ and creates unary, coalesced and batched; cold and warm reads; writes by type). 
 				{"data", func(c metadata.Config) error {
 					return data.Run(cmd.Context(), data.Config{Binary: c.Binary, Runs: c.Runs, Rec: c.Rec})
 				}},
+			}
+			for _, name := range only { // else a slip of the finger would measure nothing and call it a success
+				if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
+					return fmt.Errorf("bench: there is no part %q: want lookups, journal, creates, network or data", name)
+				}
 			}
 			rec := record.New("first-slice", cmd.ErrOrStderr())
 			for _, p := range parts {
