@@ -4,6 +4,23 @@
 //
 // A worker needs no master to serve what it holds, and needs one only for the mount table to fetch more. What it holds is
 // soft state for the master: it is registered whole when the master asks, and reported by changes in heartbeats.
+//
+//	INV-1  What was taken from the store's changes is sent until a master acknowledges it, or a registration takes its
+//	       place. While it waits, further changes stay in the store, under its bound; past that everything is registered.
+//	INV-2  A registration forgets the store's changes before it lists what is held: a change during the listing is in the
+//	       first heartbeat behind it, whichever of the two the listing saw. A change told twice does no harm.
+//	INV-3  The outcome of a PERSIST is sent until a heartbeat that carried it is acknowledged. One that is lost with the
+//	       process is told again by the master, which sees the blocks reported as unpersisted; writing a file a second
+//	       time replaces it by the same content.
+//	INV-4  An under store is closed only once its mount has been gone for closeGrace.
+//
+//	starting --New--> unregistered --register--> registered --heartbeat each interval--+
+//	                     ^   ^                       |  ^                              |
+//	                     |   +-- failed: pause ------+  +------------------------------+
+//	                     +------ the master asks for it, or the changes overflowed
+//
+// Bounds: maxCommands commands wait (then reports do), maxPersistQueue files wait to be persisted (then the master hears
+// ResourceExhausted), maxPendingResult outcomes wait for a master (then the oldest are told again).
 package worker
 
 import (

@@ -431,6 +431,8 @@ func TestPersistFromElsewhere(t *testing.T) {
 			return io.NopCloser(bytes.NewReader(content(4, 6*mib)[offset : offset+length])), nil
 		}
 	})
+	// A heartbeat of the stopped worker may still be on its way, and would take the command with it.
+	f.wait("the second registration", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.lease == 2 })
 	m.tell(command)
 	f.wait("the result", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.results) == 2 })
 	if got := ufstest.Get(t.Context(), t, f.under, r.UfsPath, 0, 1<<40); m.result(1).Error != nil || !bytes.Equal(got, content(4, r.Length)) {

@@ -6,7 +6,13 @@ package eviction
 // an LRU. Sizes are bytes; the ghosts are as many as there are keys.
 //
 // INV-1: a key is in exactly one of small and main, or is a ghost, or is unknown.
-// INV-2: there are at most as many ghosts as keys, and at least ghostsMin are allowed.
+// INV-2: after an eviction that made a ghost there are at most as many ghosts as keys (ghostsMin are always allowed), and
+// at most twice as many notes of their order. Keys that are removed leave their ghosts until then.
+//
+//	newcomer --> small --(tail, used more than once)--> main --(tail, used)--> main's head, a use less
+//	   |           |                                      |
+//	   |           +--(tail, used at most once)--> ghost   +--(tail, not used)--> gone
+//	   +--(a ghost)--> main
 type S3FIFO[K comparable] struct {
 	a           arena[K]
 	small, main queue[K]

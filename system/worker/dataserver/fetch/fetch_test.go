@@ -296,6 +296,44 @@ func TestFaults(t *testing.T) {
 	f.ok(fetch.Request{Length: 12 * mib})
 }
 
+// TestCloseIsNotTheUnderStore: a fetch that Close cuts off says Unavailable, so that clients ask another worker. Before this
+// test it blamed the under store, which ends a client's attempts.
+func TestCloseIsNotTheUnderStore(t *testing.T) {
+	f := setup(t, 2*mib, nil)
+	f.ufs.Store = hanging{f.ufs.Store}
+	done := make(chan error, 1)
+	go func() { _, err := f.read(fetch.Request{Length: mib}); done <- err }()
+	for f.ufs.opens.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	f.fetcher.Close()
+	if err := <-done; !dfs.IsKind(err, dfs.Unavailable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// hanging answers when its caller gives up.
+type hanging struct{ ufs.Store }
+
+func (hanging) Open(ctx context.Context, path string, _, _ int64) (io.ReadCloser, error) {
+	<-ctx.Done()
+	return nil, dfs.Wrap(ctx.Err(), "open", path)
+}
+
+// TestFingerprintEachTime: a store whose readers have no fingerprint is asked for each read, not once for each version:
+// the content may change between two reads.
+func TestFingerprintEachTime(t *testing.T) {
+	f := setup(t, 8*mib, nil)
+	inner := f.ufs.Store
+	f.ufs.Store = plain{inner}
+	f.ok(fetch.Request{Length: 10})
+	f.settle()
+	ufstest.Put(t.Context(), t, inner, "dir/file", make([]byte, 8*mib))
+	if _, err := f.read(fetch.Request{Offset: 7 * mib, Length: 10}); !dfs.IsKind(err, dfs.Stale) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestCanceledReader checks that a reader which gives up cuts nobody else off and holds nothing.
 func TestCanceledReader(t *testing.T) {
 	f := setup(t, 8*mib, func(c *fetch.Config, _ *blockstore.Config) { c.MaxBytes = 8 * mib })
