@@ -44,9 +44,10 @@ type Evaluator struct {
 	reserved  uint64
 	lastTime  int64
 	failed    error
-	pending   map[pendingKey]*pendingAnswer
+	pending   map[pendingKey]pendingAnswer
 	nonces    map[uint64]dfs.SessionID // proposed and not yet applied
 	wake      host.Event               // set when the open batch has something
+	scratch   []effect                 // of the next txn, so that gathering effects allocates nothing
 	flying    map[uint64]*batch        // closed and not yet applied, by sequence
 	claims    []*Claim
 	claimWait host.Event // set when any claim is released; nil while nobody waits
@@ -80,7 +81,7 @@ func NewEvaluator(h host.Host, m *Machine, j journal.Journal, onFatal func(error
 	e := &Evaluator{
 		h: h, m: m, j: j, epoch: h.Rand().Uint64() | 1, onFatal: onFatal,
 		slots: host.NewSemaphore(h, maxInFlight), view: newOverlay(m.store),
-		pending: map[pendingKey]*pendingAnswer{}, nonces: map[uint64]dfs.SessionID{}, wake: h.NewEvent(),
+		pending: map[pendingKey]pendingAnswer{}, nonces: map[uint64]dfs.SessionID{}, wake: h.NewEvent(),
 		flying: map[uint64]*batch{}, stopped: h.NewEvent(),
 	}
 	next, err := m.store.Record(inodestore.TableMeta, metaNextID)
@@ -107,7 +108,11 @@ func (e *Evaluator) Close() {
 
 func (e *Evaluator) newBatch() *batch {
 	e.sequence++
-	return &batch{sequence: e.sequence, answers: map[dfs.SessionID]*sessionAnswers{}, done: e.h.NewEvent()}
+	room := 0 // as many as the last batch had: growing step by step copies everything several times
+	if e.open != nil {
+		room = len(e.open.effects)
+	}
+	return &batch{sequence: e.sequence, effects: make([]effect, 0, room), answers: map[dfs.SessionID]*sessionAnswers{}, done: e.h.NewEvent()}
 }
 
 // commitLoop proposes one batch after the other; order of proposals is the order of sequences.
@@ -338,6 +343,8 @@ func (t *txn) commit(r Request) *Ticket {
 		b.bytes += t.effects[i].size()
 	}
 	b.effects = append(b.effects, t.effects...)
+	clear(t.effects)
+	e.scratch = t.effects[:0]
 	b.after = append(b.after, t.after...)
 	t.answer.sequence = r.Sequence
 	if r.Session != 0 && r.Sequence != 0 {
@@ -350,7 +357,7 @@ func (t *txn) commit(r Request) *Ticket {
 		// restarted replica would not know that it did.
 		s.ackedBelow = max(s.ackedBelow, min(r.AckedBelow, r.Sequence))
 		s.answers = append(s.answers, t.answer)
-		e.pending[pendingKey{r.Session, r.Sequence}] = &pendingAnswer{t.answer, b}
+		e.pending[pendingKey{r.Session, r.Sequence}] = pendingAnswer{t.answer, b}
 	}
 	if len(b.effects) == 0 && len(b.answers) == 0 {
 		if e.idleLocked() {

@@ -119,7 +119,7 @@ func (e *Evaluator) do(ctx context.Context, r Request, paths []dfs.Path, f func(
 	if t, err := e.replay(r); t != nil || err != nil {
 		return t, err
 	}
-	t := &txn{e: e}
+	t := &txn{e: e, effects: e.scratch[:0]}
 	nextID, reserved := e.nextID, e.reserved
 	if err := f(t); err != nil {
 		if e.reserved != reserved {
@@ -152,7 +152,7 @@ func (e *Evaluator) replay(r Request) (*Ticket, error) {
 	if r.Sequence == 0 && r.Session == 0 {
 		return nil, nil
 	}
-	if p := e.pending[pendingKey{r.Session, r.Sequence}]; p != nil {
+	if p, ok := e.pending[pendingKey{r.Session, r.Sequence}]; ok {
 		return &Ticket{batch: p.batch, answer: p.answer, Replayed: true}, nil
 	}
 	e.m.mu.RLock()
