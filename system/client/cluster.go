@@ -70,6 +70,8 @@ func (c *Client) Locate(ctx context.Context, path dfs.Path) ([]BlockLocation, er
 	return c.locate(ctx, &pb.LocateBlocks{Path: string(path)})
 }
 
+// locate asks by path, or by inode and version. The two differ while a master starts: by id it answers Unavailable for
+// blocks that may yet be reported, which is retried; by path it tells what is known.
 func (c *Client) locate(ctx context.Context, l *pb.LocateBlocks) ([]BlockLocation, error) {
 	result, err := c.read(ctx, &pb.Operation{Kind: &pb.Operation_LocateBlocks{LocateBlocks: l}}, shared)
 	if err != nil {
@@ -107,6 +109,7 @@ func (c *Client) LoadMetadata(ctx context.Context, path dfs.Path, recursive bool
 	}})
 }
 
+// counted runs an operation that may take long and answers with a number.
 func (c *Client) counted(ctx context.Context, op string, path dfs.Path, operation *pb.Operation) (int64, error) {
 	result, err := c.mutate(ctx, op, string(path), operation, alone)
 	if err != nil {

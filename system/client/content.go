@@ -54,6 +54,7 @@ func newContent(c *Client, status *dfs.FileStatus) *content {
 	return &content{c: c, status: status, ref: refOf(status), holders: make(map[uint32][]dfs.WorkerID)}
 }
 
+// refOf is what a worker must know of a file to serve it: a worker asks the master nothing.
 func refOf(s *dfs.FileStatus) *pb.FileRef {
 	return &pb.FileRef{
 		Inode: uint64(s.ID), Version: s.Version, Length: s.Length, BlockSize: s.BlockSize, MountId: uint64(s.MountID),
@@ -61,6 +62,7 @@ func refOf(s *dfs.FileStatus) *pb.FileRef {
 	}
 }
 
+// fileRef is the reference as it is now; it is read again for each request, since a file may get persisted while open.
 func (t *content) fileRef() *pb.FileRef {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -84,6 +84,7 @@ func (m *masters) failed(address, hint string) {
 	}
 }
 
+// close ends the streams. What is in flight fails with Canceled.
 func (m *masters) close() {
 	m.mu.Lock()
 	m.closed = true

@@ -65,6 +65,8 @@ func (c *Client) List(ctx context.Context, dir dfs.Path, opts ...Option) iter.Se
 	}
 }
 
+// listPage fetches one page. token is the last name of the page before, so that entries that come and go do not shift the
+// rest, and any master can go on.
 func (c *Client) listPage(ctx context.Context, dir dfs.Path, token string, o *options) ([]*dfs.FileStatus, string, error) {
 	list := &pb.ListStatus{Path: string(dir), StartAfter: token, Limit: DefaultListPageEntries, Locations: o.locations}
 	list.SyncInterval, list.SyncOverride = o.syncFields()

@@ -48,6 +48,8 @@ func (s *rangeStream) watch(ctx context.Context) {
 	}
 }
 
+// openRange asks one worker for one range. It does not wait for an answer: that the worker is away shows at the first
+// receive. Everything that it starts ends with close.
 func (c *core) openRange(ctx context.Context, w *Worker, request *pb.ReadRequest) (*rangeStream, error) {
 	stub, err := c.data(w.Address)
 	if err != nil {
@@ -83,6 +85,8 @@ func (s *rangeStream) peek() ([]byte, error) {
 // skip consumes n bytes of what peek returned.
 func (s *rangeStream) skip(n int) { s.rest = s.rest[n:] }
 
+// receive takes the next chunk and trusts nothing about it: it must continue the range, stay inside, and have the checksum
+// that it came with.
 func (s *rangeStream) receive() error {
 	s.waiting.Store(true)
 	err := s.stream.RecvMsg(s.page) // frees the page before
@@ -120,6 +124,7 @@ func (s *rangeStream) receive() error {
 	return nil
 }
 
+// close ends the stream, which it need not have read to its end, and gives the page back.
 func (s *rangeStream) close() {
 	s.cancel()
 	s.page.Free()
@@ -224,6 +229,8 @@ func (r *rangeReader) open() error {
 	return nil
 }
 
+// nextRound finds the candidates anew. It waits first unless the search has just begun, so that rounds over a cluster that
+// is down are paced by the retry budget; what no retry can help ends the search after each candidate was asked once.
 func (r *rangeReader) nextRound() error {
 	if r.last != nil {
 		if !worthRetry(r.last) {

@@ -139,6 +139,7 @@ func (c *core) execute(ctx context.Context, caller *rpc.Caller, operation *pb.Op
 	}
 }
 
+// attempt asks the probable leader once. The server is told the time that is left, so that it does not work for nobody.
 func (c *core) attempt(ctx context.Context, caller *rpc.Caller, operation *pb.Operation, way route) (*pb.Result, error) {
 	m, err := c.masters.leader()
 	if err != nil {
@@ -157,6 +158,7 @@ func (c *core) attempt(ctx context.Context, caller *rpc.Caller, operation *pb.Op
 	return result, err
 }
 
+// leaderHint is the address that a NotLeader answer names, "" without one.
 func leaderHint(err error) string {
 	var e *dfs.Error
 	if errors.As(err, &e) {

@@ -77,6 +77,7 @@ func newSessions(c *core) *sessions {
 	return &sessions{c: c, opening: host.NewMutex(c.h), room: host.NewSemaphore(c.h, maxOutstandingMutations)}
 }
 
+// peek is the current session, or nil.
 func (s *sessions) peek() *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,6 +113,7 @@ func (s *sessions) get(ctx context.Context) (*session, error) {
 	return opened, nil
 }
 
+// adopt makes a session the current one. The keep-alive task is started once and serves all that follow.
 func (s *sessions) adopt(opened *session) {
 	s.mu.Lock()
 	s.current = opened
@@ -145,6 +147,8 @@ func (s *sessions) keep() {
 	}
 }
 
+// keepOnce tries for one interval, at least a second: the next round comes anyway, and the master forgets a session only
+// after many of them.
 func (s *sessions) keepOnce(current *session) error {
 	ctx, cancel := s.c.h.WithTimeout(s.c.life, max(s.c.cfg.KeepAlive, time.Second))
 	defer cancel()

@@ -15,6 +15,7 @@ type sink interface {
 	abort()
 }
 
+// newSink chooses by write type; an unknown one, of a newer build's file, is kept on workers only.
 func (w *Writer) newSink() sink {
 	switch w.o.writeType {
 	case dfs.WriteThrough, dfs.WriteCacheThrough:
@@ -63,6 +64,7 @@ func (s *blockSink) write(index uint32, piece chunk) error {
 	return nil
 }
 
+// begin gives the copies of one block places that they share, so that no two go to one worker.
 func (s *blockSink) begin(index uint32) error {
 	s.index = index
 	p, err := s.w.c.core.newPlaces(s.w.ctx, s.w.block(index))
@@ -92,6 +94,8 @@ func (s *blockSink) commit() error {
 	return nil
 }
 
+// abort drops the block under way. Blocks that were committed belong to a version that never becomes visible; freeing them
+// is the master's, which is told that the file was abandoned.
 func (s *blockSink) abort() {
 	for _, u := range s.uploads {
 		u.close()
@@ -122,6 +126,8 @@ func (s *throughSink) write(index uint32, piece chunk) error {
 	return nil
 }
 
+// start opens the stream to the under store at the first block's owner. The whole file passes through that worker: an
+// under store takes one writer for an object.
 func (s *throughSink) start() error {
 	if s.main != nil {
 		return nil
@@ -153,6 +159,8 @@ func (s *throughSink) owner(index uint32) *Worker {
 	return live.first(s.w.block(index))
 }
 
+// cacheElsewhere sends a chunk to its block's owner. A copy that failed is not begun again in the middle of its block: it
+// would have a hole.
 func (s *throughSink) cacheElsewhere(index uint32, piece chunk) {
 	if s.side != nil && index != s.index {
 		s.endSide()
@@ -170,6 +178,8 @@ func (s *throughSink) cacheElsewhere(index uint32, piece chunk) {
 	}
 }
 
+// beginSide begins a copy at the owner of a block, unless that is the worker that streams the file. It has one place only:
+// a copy elsewhere would not be found by readers.
 func (s *throughSink) beginSide(index uint32) {
 	owner := s.owner(index)
 	if owner == nil || owner.ID == s.main.worker.ID {
@@ -194,6 +204,7 @@ func (s *throughSink) endSide() {
 	s.side = nil
 }
 
+// commit waits for the under store first: only then are copies of the last block worth anything.
 func (s *throughSink) commit() error {
 	if err := s.start(); err != nil { // an empty file is made in the under store too
 		return err

@@ -101,6 +101,7 @@ func (u *upload) close() {
 	u.drop()
 }
 
+// disconnect ends the stream by its context: the worker drops what it has not acknowledged.
 func (u *upload) disconnect() {
 	if u.stream != nil {
 		u.cancel()
@@ -123,6 +124,7 @@ func (u *upload) keep(piece chunk) {
 	u.keptBytes += size
 }
 
+// drop forgets what was kept. From then on a failure of the worker is the file's (INV-1).
 func (u *upload) drop() {
 	for _, piece := range u.kept {
 		piece.page.Free()
@@ -217,6 +219,8 @@ func (u *upload) replay(w *Worker) error {
 	return nil
 }
 
+// transmit sends a chunk from the memory in which it lies; the codec holds a reference until gRPC is done with it. It may
+// wait for the worker's flow control, and ends with the stream.
 func (u *upload) transmit(piece chunk) error {
 	request := &pb.WriteRequest{
 		Offset: piece.offset, Cache: u.cache == nil || u.cache(piece), Crc32C: piece.crc32c, Data: piece.page.Bytes(),

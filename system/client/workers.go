@@ -106,6 +106,7 @@ type loadedWorkers struct {
 	live *ring
 }
 
+// load asks the master and keeps its answer. The order of its locks: loading, which the caller may hold, then mu.
 func (w *workerList) load(ctx context.Context) (loadedWorkers, error) {
 	who := &rpc.Caller{Identity: rpc.IdentityToProto(w.c.cfg.Identity)}
 	list := &pb.Operation{Kind: &pb.Operation_ListWorkers{ListWorkers: &pb.ListWorkers{}}}

@@ -202,6 +202,8 @@ func (w *Writer) Abort() {
 	w.end(true)
 }
 
+// commit brings the rest to the sink, then tells the master: the file appears with its data in place, or not at all. A
+// client that dies between the two leaves an unfinished file, which nobody can read and the master clears away later.
 func (w *Writer) commit() error {
 	err := w.flush()
 	if err == nil {

@@ -56,6 +56,7 @@ func (l *Loaded) check() error {
 // problem says why a key's value cannot work; why is empty when it can.
 type problem struct{ key, why string }
 
+// when is a problem if bad.
 func when(key string, bad bool, why string) problem {
 	if !bad {
 		return problem{}
@@ -94,6 +95,7 @@ func addresses(key string, values []string) problem {
 	return problem{}
 }
 
+// peers checks the form only; that the addresses answer is for the election to find.
 func peers(values []string) problem {
 	for _, v := range values {
 		id, where, ok := strings.Cut(v, "=")
@@ -105,6 +107,7 @@ func peers(values []string) problem {
 	return problem{}
 }
 
+// blockSize holds block sizes to whole pages: a page belongs to one block. zero says whether 0, "not set", will do.
 func blockSize(key string, size Size, zero bool) problem {
 	bad := size < dfs.PageSizeBytes || size%dfs.PageSizeBytes != 0
 	return when(key, bad && (!zero || size != 0), "want a multiple of 1MiB, a page")

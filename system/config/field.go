@@ -28,6 +28,7 @@ var (
 // fields lists c's keys in the order of the tree.
 func fields(c *Config) []field { return walk(reflect.ValueOf(c).Elem(), "") }
 
+// walk lists the leaves below a struct. A field's yaml tag is its part of the key; every struct is a section.
 func walk(v reflect.Value, prefix string) (all []field) {
 	t := v.Type()
 	for i := range t.NumField() {
@@ -120,6 +121,7 @@ func (f field) String() string {
 	}
 }
 
+// splitList drops blanks and empty entries, so that a trailing comma does no harm.
 func splitList(text string) []string {
 	var list []string
 	for part := range strings.SplitSeq(text, ",") {

@@ -100,6 +100,7 @@ type loader struct {
 	keys   []string
 }
 
+// set parses text into a key, and notes where it came from: later sources call it again and win.
 func (l *loader) set(key, text, origin string) error {
 	f, ok := l.byKey[key]
 	if !ok {
@@ -112,10 +113,13 @@ func (l *loader) set(key, text, origin string) error {
 	return nil
 }
 
+// unknown is the error for a key that does not exist. It is one, and not passed over: a key with a slip in it would leave
+// the default in force without a word.
 func (l *loader) unknown(key, origin string) error {
 	return dfs.Errorf(dfs.InvalidArgument, "configure", origin, "there is no key %s; the nearest is %s", key, nearest(key, l.keys))
 }
 
+// file applies a file. One that was named must exist; the default one may be absent.
 func (l *loader) file(named, fromEnvironment string) error {
 	path := named
 	if path == "" {
@@ -172,6 +176,7 @@ func inSection(name string) bool {
 	return false
 }
 
+// variables picks what could be ours from the environment; the last of two entries wins, as in exec.
 func variables(environ []string) map[string]string {
 	all := make(map[string]string)
 	for _, entry := range environ {

@@ -28,6 +28,8 @@ func (l *loader) yaml(path string, text []byte) error {
 	return l.node(path, "", document.Content[0])
 }
 
+// node applies what stands at key. It descends only into keys that exist, which bounds its depth whatever the file has,
+// anchors that contain themselves included.
 func (l *loader) node(path, key string, n *yaml.Node) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -49,6 +51,7 @@ func (l *loader) node(path, key string, n *yaml.Node) error {
 	return dfs.Errorf(dfs.InvalidArgument, "configure", at, "%s: want a section with keys below it", key)
 }
 
+// mapping applies a section's entries, each key once: YAML leaves open which of two wins.
 func (l *loader) mapping(path, prefix string, n *yaml.Node) error {
 	seen := make(map[string]bool)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -101,6 +104,7 @@ func (l *loader) value(at string, f field, n *yaml.Node) error {
 	return err
 }
 
+// list takes entries as they are: unlike in a flag, a comma is part of an entry here.
 func (l *loader) list(f field, n *yaml.Node, wrong error) error {
 	list := []string{}
 	for _, entry := range n.Content {
@@ -113,6 +117,7 @@ func (l *loader) list(f field, n *yaml.Node, wrong error) error {
 	return nil
 }
 
+// tiers reads tiers entry by entry, for errors that name the line of the wrong one.
 func (l *loader) tiers(at string, f field, n *yaml.Node) error {
 	path := at[:strings.LastIndexByte(at, ':')]
 	tiers := []Tier{}

@@ -42,6 +42,8 @@ func (g *Group) Go(ctx context.Context, name string, task func() error) error {
 	return nil
 }
 
+// finish counts a task out. The place is given back before the count falls, so that a task that waits for it can start
+// while Wait still sees this one: Wait never returns between the two.
 func (g *Group) finish(err error) {
 	if g.limit != nil {
 		g.limit.Release(1)

@@ -22,6 +22,7 @@ func refuseUnbounded(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 	return handler(ctx, req)
 }
 
+// recoverStream is the same for streams, whose deadlines are their messages' own.
 func recoverStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	defer dieOnPanic(info.FullMethod)
 	return handler(srv, ss)

@@ -105,6 +105,8 @@ func (s *Semaphore) Held() int64 {
 	return s.held
 }
 
+// grant hands weight to waiters from the front for as long as it lasts. It stops at the first that does not fit: passing
+// over it would starve heavy requests. Events are set without the lock, since Set may run the waiter.
 func (s *Semaphore) grant() {
 	s.mu.Lock()
 	var ready []Event

@@ -115,6 +115,8 @@ func (q *Queue[T]) Close() {
 	}
 }
 
+// takeLocked takes the oldest item and the sender to wake for the room that it leaves: one of each, so that no wake-up is
+// lost and no herd runs.
 func (q *Queue[T]) takeLocked() (v T, ok bool, sender Event) {
 	if len(q.items) == 0 {
 		return v, false, nil

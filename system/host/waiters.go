@@ -34,6 +34,7 @@ func (w *waiters) remove(e Event) bool {
 	return false
 }
 
+// wake sets e unless it is nil. It is called without any lock held.
 func wake(e Event) {
 	if e != nil {
 		e.Set()

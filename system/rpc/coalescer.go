@@ -172,6 +172,8 @@ func (c *Coalescer) join(ctx context.Context, caller *Caller, operation *pb.Oper
 	return b, position, nil
 }
 
+// startSenderLocked starts a sender when there is something to send and room in flight for it. It is called at each
+// change of either (join, answered, broke), so that no batch is left without one.
 func (c *Coalescer) startSenderLocked() {
 	if c.sending || len(c.queue) == 0 || len(c.inFlight) >= c.cfg.BatchesInFlight {
 		return

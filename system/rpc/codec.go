@@ -56,6 +56,8 @@ func (pageCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return nil, fmt.Errorf("rpc: cannot marshal %T: it is not a protobuf message", v)
 }
 
+// readHead is a chunk without its data: all fields before dataField. A new field must be added here, or the codec drops
+// it; TestCodecKeepsEveryField sees to it.
 func readHead(m *pb.ReadResponse) proto.Message {
 	return &pb.ReadResponse{Offset: m.Offset, Cached: m.Cached, Crc32C: m.Crc32C}
 }
@@ -81,6 +83,7 @@ func marshalPage(whole, head proto.Message, data []byte, owner *PageBuffer) (mem
 	return mem.BufferSlice{mem.SliceBuffer(out), lend(data, owner)}, nil
 }
 
+// marshalPlain is protobuf's own form, for small messages and all others of the service.
 func marshalPlain(m proto.Message) (mem.BufferSlice, error) {
 	out, err := proto.Marshal(m)
 	if err != nil {
@@ -170,6 +173,7 @@ func copyFrom(dst []byte, in mem.BufferSlice, offset int) {
 	}
 }
 
+// unmarshalPlain needs the message in one piece, which costs a copy when it came in several.
 func unmarshalPlain(in mem.BufferSlice, m proto.Message) error {
 	whole := in.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer whole.Free()

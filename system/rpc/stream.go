@@ -58,6 +58,7 @@ func (c *Coalescer) receive(stream *callStream) {
 	}
 }
 
+// answered finishes the batch that answer belongs to. An error of its own means that the stream cannot be trusted any more.
 func (c *Coalescer) answered(answer *pb.ResultBatch) error {
 	c.mu.Lock()
 	b := c.inFlight[answer.BatchId]
@@ -93,6 +94,8 @@ func (c *Coalescer) watch(ctx context.Context, stream *callStream) {
 	}
 }
 
+// alive asks for an answer that costs the server nothing. Any answer will do, an error included: the question is whether
+// somebody is there. It must be given in two probe intervals.
 func (c *Coalescer) alive(ctx context.Context) bool {
 	timeout := 2 * c.cfg.ProbeInterval
 	inner, cancel := c.h.WithTimeout(ctx, timeout)
@@ -187,6 +190,7 @@ func (c *Coalescer) failQueue(err error) {
 	}
 }
 
+// finish hands a batch to its callers and gives its places back, those of callers that gave up included (INV-1, INV-3).
 func (c *Coalescer) finish(b *callBatch, results []*pb.Result, err error) {
 	b.results, b.err = results, err
 	b.done.Set()

@@ -47,6 +47,7 @@ func (a *app) eachMaster(ctx context.Context, call func(ctx context.Context, add
 	return nil
 }
 
+// reports asks every configured master. One that does not answer is part of the answer, not an error of the command.
 func (a *app) reports(ctx context.Context) (answers []masterAnswer, err error) {
 	err = a.eachMaster(ctx, func(ctx context.Context, address string, admin pb.AdminClient) error {
 		report, err := admin.Report(ctx, &pb.ReportRequest{})
@@ -76,6 +77,8 @@ func serving(answers []masterAnswer) (*pb.ReportResponse, error) {
 	return any, nil
 }
 
+// reportCommand prints the leader's view; without a leader that of any master which answers, since operators need it most
+// then.
 func (a *app) reportCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "report", Short: "Summarize the cluster", Args: cobra.NoArgs, Example: "  forebay admin report\n  forebay admin report --json",
@@ -96,6 +99,7 @@ func (a *app) reportCommand() *cobra.Command {
 	}
 }
 
+// printReport is for people; scripts take --json, which is the protocol's message.
 func (a *app) printReport(r *pb.ReportResponse) error {
 	if err := a.table("MASTER\t"+r.Node, func(row func(...any)) { a.masterRows(r, row) }); err != nil {
 		return err
@@ -120,6 +124,7 @@ func (a *app) printReport(r *pb.ReportResponse) error {
 	return nil
 }
 
+// masterRows prints journal indexes in the order in which an entry passes them: committed >= applied >= flushed.
 func (a *app) masterRows(r *pb.ReportResponse, row func(...any)) {
 	state := "follower"
 	if r.Serving {
@@ -144,6 +149,8 @@ func (a *app) masterRows(r *pb.ReportResponse, row func(...any)) {
 	row("mounts", len(r.Mounts))
 }
 
+// workerState is LOST when the master has not heard of it for master.worker.lost.timeout; a worker that registers serves
+// already, but the master does not know all that it holds.
 func workerState(w *pb.WorkerInfo) string {
 	switch {
 	case !w.Live:
@@ -196,6 +203,8 @@ func (a *app) doctorCommand() *cobra.Command {
 	}
 }
 
+// diagnose lists problems, each with the master that told of it. A master that does not answer is one; that none leads is
+// another, which the others' own reports cannot tell.
 func diagnose(answers []masterAnswer) []string {
 	problems := []string{}
 	leaders := 0

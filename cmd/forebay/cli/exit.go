@@ -73,11 +73,13 @@ func (a *app) exit(err error) int {
 	return exitCode(err)
 }
 
+// isDFS tells our errors, which have a kind and a remedy, from those of libraries.
 func isDFS(err error) bool {
 	var e *dfs.Error
 	return errors.As(err, &e)
 }
 
+// exitCode is the code of err's kind; a kind from a newer cluster has the general one.
 func exitCode(err error) int {
 	kind := dfs.KindOf(err)
 	for _, m := range exitMeanings {
@@ -98,6 +100,7 @@ func (a *app) complain(err error) {
 	fmt.Fprintf(a.Err, "forebay: %s\n", escape(err.Error()))
 }
 
+// exitCodesTopic makes `forebay help exit-codes` from the table that decides them, so that the two cannot differ.
 func exitCodesTopic() *cobra.Command {
 	var text strings.Builder
 	text.WriteString("Exit codes of all commands. They are stable: scripts may rely on them.\n\n")

@@ -29,6 +29,8 @@ func (a *app) fsCommand() *cobra.Command {
 	return fs
 }
 
+// lsCommand lists as entries come: a directory of any size takes constant memory here, and what was printed before an
+// error stays printed. Locations are asked for since the share cached is what people look for in a cache.
 func (a *app) lsCommand() *cobra.Command {
 	var recursive, human, directory bool
 	var sync time.Duration
@@ -60,6 +62,8 @@ func (a *app) lsCommand() *cobra.Command {
 	return cmd
 }
 
+// list shows path's entries, everything below it, or itself. Unlike du it stops at the first directory that cannot be
+// listed: a listing with holes looks whole.
 func list(ctx context.Context, c *client.Client, path dfs.Path, recursive, self bool, opts []client.Option, show func(*dfs.FileStatus) error) error {
 	if self {
 		s, err := c.Stat(ctx, path, opts...)
@@ -87,6 +91,7 @@ func list(ctx context.Context, c *client.Client, path dfs.Path, recursive, self 
 	return nil
 }
 
+// printLong prints one line, always: names and owners are escaped, so that lines can be counted and cut.
 func printLong(w io.Writer, s *dfs.FileStatus, human bool) {
 	where := "dir"
 	if !s.IsDir() {
@@ -99,6 +104,7 @@ func printLong(w io.Writer, s *dfs.FileStatus, human bool) {
 		bytesText(s.Length, human), where, s.ModTime.Local().Format("2006-01-02 15:04:05"), escape(string(s.Path)))
 }
 
+// cachedShare is a percentage; an empty file has nothing that could be missing.
 func cachedShare(s *dfs.FileStatus) int64 {
 	if s.Length == 0 {
 		return 100
@@ -123,6 +129,7 @@ func (a *app) statCommand() *cobra.Command {
 	}
 }
 
+// statRows prints what JSON has, under the same names, for people to look up one in the other.
 func statRows(i fileInfo, row func(...any)) {
 	for _, pair := range [][2]any{
 		{"path", i.Path}, {"type", i.Type}, {"length", i.Length}, {"id", i.ID}, {"version", i.Version},
@@ -145,6 +152,7 @@ type usage struct {
 	CachedBytes int64  `json:"cachedBytes"`
 }
 
+// measure sums up a tree. It fails at what it cannot list, since a sum that leaves something out is wrong.
 func measure(ctx context.Context, c *client.Client, path dfs.Path, opts ...client.Option) (usage, error) {
 	u := usage{Path: string(path)}
 	err := c.WalkDir(ctx, path, func(_ dfs.Path, s *dfs.FileStatus, err error) error {
@@ -200,6 +208,8 @@ func (a *app) usageCommand(opts []client.Option, line func(usage, io.Writer)) fu
 	}
 }
 
+// testCommand speaks by its exit code alone: 0 or 1, so that it fits a shell's if. A path that cannot exist (below a file)
+// is false; an error, such as no master, is neither and has its own code. Several flags must all hold.
 func (a *app) testCommand() *cobra.Command {
 	tests := map[string]*bool{}
 	cmd := &cobra.Command{

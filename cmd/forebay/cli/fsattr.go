@@ -16,6 +16,8 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
+// parseMode takes octal bits only. Symbolic modes (u+x) depend on the mode before, which only the master could apply in
+// one step.
 func parseMode(text string) (uint32, error) {
 	mode, err := strconv.ParseUint(text, 8, 32)
 	if err != nil || mode > 0o7777 {
@@ -50,6 +52,7 @@ func (a *app) chmodCommand() *cobra.Command {
 		})
 }
 
+// chownCommand changes owner and group in one operation: both or none.
 func (a *app) chownCommand() *cobra.Command {
 	return a.attributeCommand("chown USER[:GROUP] PATH...", "Change the owner", "  forebay fs chown -R ann:research /dataset",
 		func(text string) (client.Attributes, error) {
@@ -91,6 +94,7 @@ func (a *app) pinCommand(pin bool) *cobra.Command {
 	return cmd
 }
 
+// ttlCommand takes "0" for none, which time.ParseDuration reads without a unit.
 func (a *app) ttlCommand() *cobra.Command {
 	var action string
 	cmd := a.attributeCommand("setTtl DURATION PATH...", "Give paths a time to live (0: none)",
@@ -108,6 +112,7 @@ func (a *app) ttlCommand() *cobra.Command {
 	return cmd
 }
 
+// getXattrCommand quotes values: they are bytes. JSON has them in base64, exactly.
 func (a *app) getXattrCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
@@ -141,6 +146,7 @@ func (a *app) getXattrCommand() *cobra.Command {
 	return cmd
 }
 
+// setXattrCommand checks its flags before it connects: a value may be empty, a name may not.
 func (a *app) setXattrCommand() *cobra.Command {
 	var name, value, remove string
 	cmd := &cobra.Command{

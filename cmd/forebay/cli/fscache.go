@@ -18,6 +18,7 @@ type affected struct {
 	Bytes int64  `json:"bytes,omitempty"`
 }
 
+// tell reports what was done to one path. A path whose own error was printed is not reported.
 func (a *app) tell(done affected, verb string) error {
 	if a.asJSON() {
 		return a.printJSON(done)
@@ -30,6 +31,7 @@ func (a *app) tell(done affected, verb string) error {
 	return nil
 }
 
+// freeCommand only drops copies of what the under store has; the master holds to that, whatever the flags.
 func (a *app) freeCommand() *cobra.Command {
 	var recursive, force bool
 	cmd := &cobra.Command{
@@ -67,6 +69,8 @@ func (a *app) persistCommand() *cobra.Command {
 	return cmd
 }
 
+// loadCommand caches by reading: the worker that owns a block fetches it as for any reader, once however many ask. The
+// walk takes what the master knows after the metadata was loaded.
 func (a *app) loadCommand() *cobra.Command {
 	var metadataOnly bool
 	var parallel int

@@ -11,6 +11,8 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
+// mountCommand passes options on as they are: which exist is the under store's to say. An option without "=" is quoted up
+// to nothing but its name, since what follows may be a secret.
 func (a *app) mountCommand() *cobra.Command {
 	var m client.Mount
 	var options []string
@@ -63,6 +65,7 @@ type mountInfo struct {
 	Options      map[string]string `json:"options,omitempty"`
 }
 
+// mountsCommand shows options as the master gives them, with secrets masked there.
 func (a *app) mountsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "mounts", Short: "List the mounts", Args: cobra.NoArgs, Example: "  forebay fs mounts --json",
@@ -87,6 +90,7 @@ func (a *app) mountsCommand() *cobra.Command {
 	}
 }
 
+// syncText is the interval as the flag --sync takes it; all negative ones mean never.
 func syncText(d time.Duration) string {
 	if d < 0 {
 		return "never"

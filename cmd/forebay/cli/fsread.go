@@ -15,6 +15,7 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
+// catCommand goes on with the next file after an error, as cat does; the exit code tells.
 func (a *app) catCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "cat PATH...", Short: "Print files", Args: cobra.MinimumNArgs(1),
@@ -65,6 +66,7 @@ func (a *app) headCommand() *cobra.Command {
 	return cmd
 }
 
+// tailCommand counts from the length that the file had when it was opened; it does not follow.
 func (a *app) tailCommand() *cobra.Command {
 	var size string
 	cmd := &cobra.Command{
@@ -85,6 +87,7 @@ func (a *app) tailCommand() *cobra.Command {
 	return cmd
 }
 
+// newHash offers the checksum that people compare with (sha256sum) and the one that Forebay's pages carry.
 func newHash(algorithm string) (hash.Hash, error) {
 	switch strings.ToLower(algorithm) {
 	case "sha256":
@@ -95,6 +98,8 @@ func newHash(algorithm string) (hash.Hash, error) {
 	return nil, dfs.Errorf(dfs.InvalidArgument, "checksum", algorithm, "want sha256 or crc32c")
 }
 
+// checksumCommand reads the bytes as any reader would, through the workers: it tests the whole way, not what some server
+// has noted.
 func (a *app) checksumCommand() *cobra.Command {
 	var algorithm string
 	cmd := &cobra.Command{

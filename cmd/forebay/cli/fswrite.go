@@ -24,6 +24,7 @@ func twoPaths(ctx context.Context, c *client.Client, args []string) (source, tar
 	return source, target, err
 }
 
+// cpCommand refuses to copy a directory into itself, which would go on for as long as there are names.
 func (a *app) cpCommand() *cobra.Command {
 	var flags copyFlags
 	cmd := &cobra.Command{
@@ -79,6 +80,8 @@ func copyTree(t *transfer, c *client.Client, source, target dfs.Path, opts []cli
 	})
 }
 
+// copyOne copies the version that the walk has seen: a file that is replaced meanwhile is copied as it was, or fails as
+// stale, and is never a mixture.
 func copyOne(t *transfer, c *client.Client, s *dfs.FileStatus, target dfs.Path, opts []client.Option) error {
 	f, err := c.OpenStatus(t.ctx, s)
 	if err != nil {
@@ -93,6 +96,8 @@ func copyOne(t *transfer, c *client.Client, s *dfs.FileStatus, target dfs.Path, 
 	return w.CloseWithError(err)
 }
 
+// mvCommand refuses a target that exists unless forced: the master decides, in one step with the rename, and not an earlier
+// look of ours.
 func (a *app) mvCommand() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
@@ -114,6 +119,8 @@ func (a *app) mvCommand() *cobra.Command {
 	return cmd
 }
 
+// rmCommand removes. A path that is not there is an error without -f. A retry after a failover is none: the master knows
+// it by its session and gives the first answer.
 func (a *app) rmCommand() *cobra.Command {
 	var o client.RemoveOptions
 	var force bool
@@ -158,6 +165,8 @@ func (a *app) mkdirCommand() *cobra.Command {
 	return cmd
 }
 
+// touchCommand looks before it creates, so that touching a file never makes a new version of its content. Between the two
+// another may come first; then its time is set.
 func (a *app) touchCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "touch PATH...", Short: "Make empty files, or set their modification time to now", Args: cobra.MinimumNArgs(1),

@@ -55,6 +55,8 @@ type getter struct {
 	flags copyFlags
 }
 
+// get copies a file, or a tree: directories at once, so that they are there before their files, which come as places
+// come free. Names hold no slash and no "..", which the namespace refuses, so that nothing lands outside target.
 func (g *getter) get(source dfs.Path, target string) error {
 	status, err := g.c.Stat(g.t.ctx, source)
 	switch {
@@ -78,6 +80,7 @@ func (g *getter) get(source dfs.Path, target string) error {
 	})
 }
 
+// file copies one file when its turn comes.
 func (g *getter) file(s *dfs.FileStatus, target string) error {
 	g.t.progress.expect(s.Length)
 	return g.t.start(func() error { return g.copy(s, target) })

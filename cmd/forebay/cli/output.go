@@ -41,6 +41,7 @@ type fileInfo struct {
 	CachedBytes int64             `json:"cachedBytes"`
 }
 
+// describe is the JSON form of a status. Scripts depend on its names: append only.
 func describe(s *dfs.FileStatus) fileInfo {
 	return fileInfo{
 		Path: string(s.Path), Name: s.Name, Type: typeName(s), Length: s.Length, ID: uint64(s.ID), Version: s.Version,
@@ -79,6 +80,8 @@ func escape(text string) string {
 
 func (a *app) asJSON() bool { return a.flags.output == "json" }
 
+// printf prints to standard output. A failure (a full disk, a closed pipe) sticks to the buffer and shows when it is
+// flushed in the end, in the exit code.
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }
 
 // printJSON prints one value.
@@ -108,6 +111,8 @@ type listing struct {
 	items int
 }
 
+// add prints one item at once: a listing of millions needs no memory, and an error in the middle comes after what was
+// found before it. Whoever adds must end, or the JSON is not closed.
 func (l *listing) add(asJSON any, line func(w io.Writer)) error {
 	if !l.a.asJSON() {
 		line(l.a.out)
@@ -153,6 +158,7 @@ func bytesText(n int64, human bool) string {
 	return fmt.Sprintf("%.1f%ciB", f, names[i])
 }
 
+// sizeFlag is a size with a unit in bytes; "" is 0, the flag was not given.
 func sizeFlag(text string) (int64, error) {
 	if text == "" {
 		return 0, nil

@@ -29,12 +29,14 @@ func (p *progress) expect(bytes int64) {
 	}
 }
 
+// moved counts bytes; a retry counts its bytes again, so that the bar may end beyond its total.
 func (p *progress) moved(bytes int) {
 	if p.bar != nil {
 		_ = p.bar.Add(bytes) // a bar that cannot be drawn is no reason to fail
 	}
 }
 
+// end wipes the bar, so that what is printed next begins a line of its own.
 func (p *progress) end() {
 	if p.bar != nil {
 		_ = p.bar.Clear()

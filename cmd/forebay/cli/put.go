@@ -132,6 +132,8 @@ type putter struct {
 	recursive bool
 }
 
+// put begins the copy of one source. Errors of single files are printed by the transfer; what it returns is an error of
+// the source as a whole.
 func (p *putter) put(source string, target dfs.Path) error {
 	if source == "-" {
 		return p.write(p.t.a.input(p.t.ctx), target, 0o644)
@@ -160,6 +162,8 @@ func (a *app) input(ctx context.Context) io.Reader {
 	return r
 }
 
+// file copies one file when its turn comes. It is opened then, not now: a tree of any size needs as many descriptors as
+// copies run at a time, and a file that vanished meanwhile is told of and passed over.
 func (p *putter) file(source string, target dfs.Path, info fs.FileInfo) error {
 	p.t.progress.expect(info.Size())
 	return p.t.start(func() error {
@@ -172,6 +176,7 @@ func (p *putter) file(source string, target dfs.Path, info fs.FileInfo) error {
 	})
 }
 
+// write copies r to target. On an error, an interrupt included, the file is dropped: readers see it whole or not at all.
 func (p *putter) write(r io.Reader, target dfs.Path, mode uint32) error {
 	w, err := p.c.Create(p.t.ctx, target, append([]client.Option{client.WithMode(mode)}, p.opts...)...)
 	if err != nil {

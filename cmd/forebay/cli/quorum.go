@@ -13,10 +13,12 @@ import (
 	"github.com/forebay/forebay/system/rpc"
 )
 
+// checkpointLine says up to which entry of the journal a master's state is on its disk by itself.
 func checkpointLine(address string, index uint64) func(io.Writer) {
 	return func(w io.Writer) { fmt.Fprintf(w, "%s: checkpoint at index %d\n", address, index) }
 }
 
+// quorumCommand changes one member at a time, which is what keeps a majority of the old quorum in the new one.
 func (a *app) quorumCommand() *cobra.Command {
 	quorum := &cobra.Command{
 		Use: "quorum", Short: "List the masters' quorum, or change it", Args: cobra.NoArgs,
