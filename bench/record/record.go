@@ -89,7 +89,9 @@ func (row Row) Rate() float64 { return float64(row.Ops) / max(row.Wall.Seconds()
 func (row Row) megabytes() float64 { return float64(row.Bytes) / 1e6 / max(row.Wall.Seconds(), 1e-9) }
 
 // perOp spreads CPU time over the operations, in microseconds.
-func (row Row) perOp(cpu time.Duration) float64 { return cpu.Seconds() * 1e6 / float64(max(row.Ops, 1)) }
+func (row Row) perOp(cpu time.Duration) float64 {
+	return cpu.Seconds() * 1e6 / float64(max(row.Ops, 1))
+}
 
 // PerServerCPU is operations a CPU-second of the servers (of everything, when they run in this process).
 func (row Row) PerServerCPU() float64 {
