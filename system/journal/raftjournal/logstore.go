@@ -7,34 +7,48 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 )
 
 // logStore is raft-wal with what it lacks here: it heals after a failed write, checks what it reads back, caches the
 // newest entries within a bound of bytes, and knows which entries are Raft's own.
 //
-// INV-1: last is the highest index whose write was acknowledged, 0 when the log is empty. After a write that failed, what the disk holds above
-// last is unknown, so the log is closed, opened again (which drops a torn batch) and cut back to last before the next one.
+// INV-1: last is the highest index whose write was acknowledged, 0 when the log is empty. After a write that failed, what
+// the disk holds above last is unknown, and so is what raft-wal believes, which also forgets why a rotation in its own task
+// failed. So the log is closed, its tail settled (tail.go), opened again as after a restart, and cut back to last before
+// the next write.
+//
+// INV-2: a deletion takes effect whole or, when it fails, not at all: Raft goes on with the entries that it believes to be
+// there, and would ask for them for ever.
+//
+// Locks: writeMu before walMu before metaFile's. Readers take only walMu, so that they go on while a write is being synced.
 type logStore struct {
+	host         host.Host
 	fs           fileSystem
 	dir          string
 	segmentBytes int
 	logger       hclog.Logger
 	meta         *metaFile
+	covered      func() uint64 // the last entry that the newest snapshot covers; nil: there are none
 	cache        logCache
 	own          ownEntries
 	appended     atomic.Int64 // bytes of entries, since Open
 	failure      atomic.Pointer[error]
 
-	writeMu sync.Mutex // StoreLogs, DeleteRange
-	broken  bool
-	last    uint64
+	writeMu    sync.Mutex // StoreLogs, DeleteRange
+	broken     error      // why the last write, or the repair after it, failed; nil: the log is as raft-wal has it
+	repairedAt time.Time  // when a repair last began
+	last       uint64
+	undo       *types.PersistentState // the segments before a deletion that failed (INV-2)
 
 	walMu sync.RWMutex // the pointer, for the reopening
 	wal   *wal.WAL
@@ -42,9 +56,13 @@ type logStore struct {
 
 var _ raft.LogStore = (*logStore)(nil)
 
+// repairInterval is the least time between two reopenings while the disk stays broken. A lone member tries to lead a few
+// times a second, and each try is a write; reading a whole segment for each would keep a disk busy that has trouble already.
+const repairInterval = 250 * time.Millisecond
+
 // openLog opens or makes the log in dir.
-func openLog(fs fileSystem, dir string, segmentBytes int, logger hclog.Logger) (*logStore, error) {
-	s := &logStore{fs: fs, dir: dir, segmentBytes: segmentBytes, logger: logger, meta: &metaFile{fs: fs}}
+func openLog(h host.Host, fs fileSystem, dir string, segmentBytes int, logger hclog.Logger) (*logStore, error) {
+	s := &logStore{host: h, fs: fs, dir: dir, segmentBytes: segmentBytes, logger: logger, meta: &metaFile{fs: fs}}
 	s.cache.limit = cacheBytes
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		return nil, diskError(err, "open log", dir)
@@ -52,7 +70,7 @@ func openLog(fs fileSystem, dir string, segmentBytes int, logger hclog.Logger) (
 	if err := fs.syncDir(fs.PathDir(dir)); err != nil {
 		return nil, diskError(err, "open log", dir)
 	}
-	if err := s.open(); err != nil {
+	if err := s.open(noLimit); err != nil {
 		return nil, errors.Join(openLogError(err, dir), s.meta.Close())
 	}
 	return s, nil
@@ -65,8 +83,11 @@ func openLogError(err error, dir string) error {
 	return corruptedError("open log", dir, "%v", err)
 }
 
-// open opens the log, and learns last.
-func (s *logStore) open() error {
+// open opens the log as after a restart, without what lies above keep in its last segment, and learns last.
+func (s *logStore) open(keep uint64) error {
+	if err := s.settleTail(keep); err != nil {
+		return err
+	}
 	w, err := wal.Open(s.dir, wal.WithMetaStore(lentMeta{s.meta}), wal.WithLogger(s.logger), wal.WithSegmentSize(s.segmentBytes),
 		wal.WithSegmentFiler(segment.NewFiler(s.dir, segmentFS{s.fs})))
 	if err != nil {
@@ -79,35 +100,66 @@ func (s *logStore) open() error {
 	return nil
 }
 
-// repair reopens the log after a failed write (INV-1). s.writeMu is held.
+// repair reopens the log after a failed write (INV-1). While the disk stays broken it says why, and tries again only now
+// and then. s.writeMu is held.
 func (s *logStore) repair() error {
-	if !s.broken {
+	if s.broken == nil {
 		return nil
 	}
-	acknowledged := s.last
+	// "sealed" says nothing to a person, and follows an append that succeeded: no loop of failures is made of those.
+	now := s.host.Now()
+	if !errors.Is(s.broken, wal.ErrSealed) && now.Sub(s.repairedAt) < repairInterval {
+		return s.broken
+	}
+	s.repairedAt = now
+	s.broken = s.reopen()
+	return s.broken
+}
+
+// reopen is the body of repair. A failure at any step leaves the next one to begin again from the start.
+func (s *logStore) reopen() error {
 	s.walMu.Lock()
 	defer s.walMu.Unlock()
 	if s.wal != nil {
-		if err := s.wal.Close(); err != nil {
+		w := s.wal
+		s.wal = nil // closed is closed, whatever it answers
+		if err := w.Close(); err != nil {
 			return err
 		}
-		s.wal = nil
 	}
-	if err := s.open(); err != nil {
-		s.last = acknowledged
+	if err := s.undoDeletion(); err != nil {
 		return err
 	}
+	acknowledged := s.last
+	err := s.open(acknowledged)
 	found := s.last
 	s.last = acknowledged
-	if found < acknowledged {
+	switch {
+	case err != nil:
+		return err
+	case found < acknowledged:
 		return dfs.Errorf(dfs.Corrupted, "reopen log", s.dir, "it ends at %d, %d was synced", found, acknowledged)
+	case found > acknowledged:
+		return s.wal.DeleteRange(acknowledged+1, found)
 	}
-	if found > acknowledged {
-		if err := s.wal.DeleteRange(acknowledged+1, found); err != nil {
-			return err
-		}
+	return nil
+}
+
+// undoDeletion lists the segments again that a failed deletion may have taken off the list: raft-wal changes the list
+// first, then makes the next segment, and removes files last (INV-2). The ids that it used stay used.
+func (s *logStore) undoDeletion() error {
+	if s.undo == nil {
+		return nil
 	}
-	s.broken = false
+	state, err := s.meta.Load(s.dir)
+	if err != nil {
+		return err
+	}
+	state.Segments = s.undo.Segments
+	if err := s.meta.CommitState(state); err != nil {
+		return err
+	}
+	s.undo = nil
 	return nil
 }
 
@@ -174,12 +226,17 @@ func intact(l *raft.Log) bool {
 // StoreLog implements raft.LogStore.
 func (s *logStore) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
 
-// StoreLogs implements raft.LogStore.
+// StoreLogs implements raft.LogStore. An error means that none of logs is in the log, and that none comes back: not by a
+// repair, though by a crash before it (Raft allows for that). dfs.NoSpace: the disk is full, and a later call tries again;
+// dfs.Unavailable: it failed otherwise; dfs.Corrupted: the log lost entries that were synced.
 func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
-	err := s.append(logs)
-	if errors.Is(err, wal.ErrSealed) { // raft-wal could not make the next segment, and only logged why
+	err := s.closeGap(logs[0].Index)
+	if err == nil {
+		err = s.append(logs)
+	}
+	if errors.Is(err, wal.ErrSealed) { // a rotation failed, and raft-wal only logged why: the repair finds out
 		err = s.append(logs)
 	}
 	if err != nil {
@@ -197,38 +254,56 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 	return nil
 }
 
+// closeGap removes the whole log when the next entry does not follow it. Raft lets that happen only behind a snapshot from
+// the leader that covers all of it, when the removal that came with the snapshot failed: it logs that and goes on.
+// s.writeMu is held.
+func (s *logStore) closeGap(next uint64) error {
+	if s.last == 0 || next <= s.last+1 || s.covered == nil || s.covered() < next-1 {
+		return nil // a gap that nothing covers is raft-wal's to refuse
+	}
+	return s.deleteRange(0, s.last)
+}
+
 // append writes logs, after a repair if the last write failed. s.writeMu is held.
 func (s *logStore) append(logs []*raft.Log) error {
 	if err := s.repair(); err != nil {
 		return err
 	}
-	err := s.view(func(w *wal.WAL) error { return w.StoreLogs(logs) })
-	s.broken = err != nil
-	return err
+	s.broken = s.view(func(w *wal.WAL) error { return w.StoreLogs(logs) })
+	return s.broken
 }
 
 // DeleteRange implements raft.LogStore. Raft deletes prefixes that a snapshot covers (INV-1 of the package), and suffixes
-// that another leader has overruled.
+// that another leader has overruled. After an error all entries are there still (INV-2), and Raft asks again.
 func (s *logStore) DeleteRange(min, max uint64) error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
+	return diskError(s.deleteRange(min, max), "trim log", s.dir)
+}
+
+// deleteRange is DeleteRange with s.writeMu held.
+func (s *logStore) deleteRange(min, max uint64) error {
 	if err := s.repair(); err != nil {
-		return diskError(err, "trim log", s.dir)
+		return err
 	}
 	first, err := s.FirstIndex()
 	if err != nil {
 		return err
 	}
-	s.cache.cut(min, max)
+	before, err := s.meta.Load(s.dir)
+	if err != nil {
+		return err
+	}
+	s.cache.cut(min, max) // before, so that it never has what the log has not
 	if err := s.view(func(w *wal.WAL) error { return w.DeleteRange(min, max) }); err != nil {
-		s.broken = true
-		return diskError(err, "trim log", s.dir)
+		s.broken, s.undo = err, &before
+		return err
 	}
 	switch {
 	case max < s.last:
 	case min <= first:
 		s.last = 0
-	default:
+	case min <= s.last:
 		s.last = min - 1
 		s.own.cutFrom(min)
 	}

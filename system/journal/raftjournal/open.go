@@ -67,8 +67,14 @@ func (j *Journal) open() error {
 	if j.snapshots, err = openSnapshots(j.host, j.fs, j.fs.PathJoin(dir, "snapshots")); err != nil {
 		return err
 	}
-	if j.log, err = openLog(j.fs, j.fs.PathJoin(dir, "log"), j.config.SegmentBytes, j.logger); err != nil {
+	if j.log, err = openLog(j.host, j.fs, j.fs.PathJoin(dir, "log"), j.config.SegmentBytes, j.logger); err != nil {
 		return err
+	}
+	j.log.covered = func() uint64 {
+		if snap := j.snapshots.newest(); snap != nil {
+			return snap.description.Raft.Index
+		}
+		return 0
 	}
 	if err := j.recover(); err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft-wal/types"
+
+	"github.com/forebay/forebay/system/host"
 )
 
 func newMeta(t *testing.T, fs vfs.FS) *metaFile {
@@ -191,7 +193,7 @@ func TestLogCacheBound(t *testing.T) {
 func TestLastCommand(t *testing.T) {
 	fs := fileSystem{vfs.NewMem()}
 	open := func() *logStore {
-		s, err := openLog(fs, "/log", 1<<20, raftLogger(testLogger()))
+		s, err := openLog(host.NewReal(), fs, "/log", 1<<20, raftLogger(testLogger()))
 		if err != nil {
 			t.Fatal(err)
 		}
