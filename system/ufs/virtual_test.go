@@ -294,7 +294,7 @@ func TestFaultsAreSeeded(t *testing.T) {
 		})
 		return out.String()
 	}
-	if trace(3) != trace(3) {
+	if a, b := trace(3), trace(3); a != b {
 		t.Error("one seed, two traces")
 	}
 	if trace(3) == trace(4) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"testing"
 	"time"
@@ -220,5 +219,5 @@ func TestBatches(t *testing.T) {
 	start := time.Now()
 	m.tell(&proto.WorkerCommand{Action: proto.WorkerCommand_FREE, Inode: 1})
 	f.wait("all to be freed", func() bool { return m.blocks() == 0 })
-	t.Log(fmt.Sprintf("freed in %v", time.Since(start)))
+	t.Logf("freed in %v", time.Since(start))
 }

@@ -498,7 +498,7 @@ func TestWaiterTriesForItself(t *testing.T) {
 	go func() { second <- r.s.Children(ctx, "/m") }()
 	cancel()
 	close(g.pass)
-	_ = <-first
+	<-first
 	r.must(<-second)
 	if r.peek("/m/f") == nil {
 		t.Error("the second caller's sync did not happen")

@@ -241,7 +241,6 @@ func (w *Writer) Commit(ctx context.Context, persisted bool) ([]uint32, error) {
 		if err := w.endFile(); err != nil {
 			return nil, err
 		}
-		length = w.next
 	}
 	if w.filled > 0 {
 		index, page := w.endless().locate(w.next - 1)
@@ -307,7 +306,7 @@ func (w *Writer) syncAbsence(ctx context.Context, written []int) error {
 		s.mu.Lock()
 		b, known := w.file.backings[t], s.dirs[t].has(subdir(w.file.id))
 		if kept := b != nil && b.blocks > 0; kept {
-			b.blocks++ // so that the pair stays meanwhile
+			s.keep(w.file, b)
 		} else {
 			b = nil
 		}
