@@ -17,6 +17,7 @@ import (
 	"github.com/forebay/forebay/bench/cluster"
 	"github.com/forebay/forebay/system/client"
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 )
 
 // These tests run real forebay processes and hand them what goes wrong on real machines. Each fault must end in a clear
@@ -416,6 +417,99 @@ func TestFullDiskOfAWorker(t *testing.T) {
 			t.Fatalf("room was made and writes are still refused: %v", err)
 		}
 		time.Sleep(200 * time.Millisecond)
+	}
+	noPanics(t, c)
+}
+
+// TestFullDiskOfAMaster: changes are refused with the reason while the disk is full, reads go on, and it heals by itself
+// when there is room again. Nothing acknowledged is lost.
+func TestFullDiskOfAMaster(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "disk")
+	small(t, dir, 200)
+	c, err := cluster.Start(cluster.Config{Binary: binary, Dir: dir, Masters: 1, Workers: 1, Capacity: "16MiB"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ready(t, c)
+	cl := connect(t, c)
+	ctx := context.Background()
+	mkdir := func(i int) error {
+		short, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		// Long names fill the log.
+		return cl.Mkdir(short, dfs.Path(fmt.Sprintf("/%06d-%s", i, strings.Repeat("n", 200))))
+	}
+	ballast := filepath.Join(dir, "ballast")
+	f, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk := make([]byte, 1<<20)
+	for {
+		if _, err := f.Write(chunk); err != nil {
+			break
+		}
+	}
+	_ = f.Close()
+	acked, refused := []int{}, 0
+	var refusal error
+	for i := 0; i < 400_000 && refused < 1; i += 2000 { // preallocated segments are used up first
+		g := host.NewGroup(host.NewReal(), 0)
+		errs := make([]error, 2000)
+		for j := range errs {
+			_ = g.Go(ctx, "mkdir", func() error { errs[j] = mkdir(i + j); return nil })
+		}
+		_ = g.Wait(ctx)
+		failed := false
+		for j, err := range errs {
+			if err == nil {
+				acked = append(acked, i+j)
+			} else {
+				failed, refusal = true, err
+			}
+		}
+		if failed {
+			refused++
+		}
+		if !c.Nodes("master")[0].Running() {
+			break
+		}
+	}
+	if refusal == nil && c.Nodes("master")[0].Running() {
+		t.Fatal("the disk is full and every change is acknowledged")
+	}
+	t.Logf("%d acknowledged; then: %.400v; the master runs: %v", len(acked), refusal, c.Nodes("master")[0].Running())
+	if refusal != nil && !strings.Contains(refusal.Error(), "no space") {
+		t.Errorf("the refusal does not say why: %v", refusal)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Nodes("master")[0]; !n.Running() {
+		t.Errorf("the master ended on a full disk:\n%s", n.Log(15))
+		if err := n.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deadline := time.Now().Add(60 * time.Second)
+	for i := 1_000_000; mkdir(i) != nil; i++ {
+		if time.Now().After(deadline) {
+			t.Fatalf("there is room again and changes are still refused:\n%s", c.Nodes("master")[0].Log(10))
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	names := map[string]bool{}
+	for s, err := range cl.List(ctx, "/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		names[s.Name] = true
+	}
+	for _, i := range acked {
+		if !names[fmt.Sprintf("%06d-%s", i, strings.Repeat("n", 200))] {
+			t.Fatalf("acknowledged directory %d is lost", i)
+		}
 	}
 	noPanics(t, c)
 }

@@ -76,18 +76,29 @@ func (m *Master) lead(term uint64) {
 		failed := m.h.NewEvent()
 		l, err := m.newLeadership(term, func(err error) {
 			m.log.Warn("a journal entry was not committed", "term", term, "error", err)
+			m.noteTrouble(err)
 			failed.Set()
 		})
 		if err == nil {
+			m.trouble.Store(nil)
 			m.leader.Store(l)
 			m.log.Info("leading", "term", term, "applied", m.machine.AppliedIndex())
 			l.task("watch-leadership", func() { m.watch(l, failed) })
 			return
 		}
 		m.log.Warn("cannot lead yet", "term", term, "error", err)
+		m.noteTrouble(err)
 		if m.journal.Leader() != m.cfg.ID || m.h.Sleep(m.ctx, retryLeading) != nil {
 			return
 		}
+	}
+}
+
+// noteTrouble keeps the reason for clients that ask this master next: "does not lead" is no help on a full disk. A lost
+// election is no trouble; the new leader is named instead.
+func (m *Master) noteTrouble(err error) {
+	if !dfs.IsKind(err, dfs.NotLeader) {
+		m.trouble.Store(&err)
 	}
 }
 
