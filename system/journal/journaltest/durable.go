@@ -38,6 +38,7 @@ func testRestart(t *testing.T, e *env) {
 	e.wantAll(0, entrySet{"a", 20}, entrySet{"b", 30}, entrySet{"c", 5})
 }
 
+// testSnapshot: a snapshot trims the log and is no step back: a restart uses the newer state, and a second one is harmless.
 func testSnapshot(t *testing.T, e *env) {
 	leader := e.leader()
 	j := e.journals[leader]

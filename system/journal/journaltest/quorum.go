@@ -11,6 +11,7 @@ import (
 	"github.com/forebay/forebay/system/journal"
 )
 
+// testAgree: members have the same entries at the same indexes.
 func testAgree(t *testing.T, e *env) {
 	e.propose(e.leader(), "a", 100)
 	for i := range e.d.Members {
@@ -23,6 +24,7 @@ func testAgree(t *testing.T, e *env) {
 	}
 }
 
+// testNotLeader: a follower refuses what only a leader may do, with the kind that sends the caller on, and does none of it.
 func testNotLeader(t *testing.T, e *env) {
 	leader := e.leader()
 	j := e.journals[e.follower(leader)]
@@ -99,6 +101,8 @@ func wantInOrder(t *testing.T, got, want []string) {
 	}
 }
 
+// testCatchUp: a follower that is behind the log's beginning, and one that lost its disk, are brought up by a snapshot, once,
+// and what they received survives like what they had applied.
 func testCatchUp(t *testing.T, e *env) {
 	leader := e.leader()
 	behind, empty := e.follower(leader), -1
@@ -139,6 +143,7 @@ func testCatchUp(t *testing.T, e *env) {
 	}
 }
 
+// testMembership: a member joins, one leaves, and the leader leaves; entries go on in between, and the list is right.
 func testMembership(t *testing.T, e *env) {
 	leader := e.leader()
 	e.propose(leader, "a", 10)
@@ -220,6 +225,7 @@ func testTransfer(t *testing.T, e *env) {
 	e.propose(target, "q", 1)
 }
 
+// testCloseHandsOver: after the leader's Close the others go on with what it had acknowledged.
 func testCloseHandsOver(t *testing.T, e *env) {
 	leader := e.leader()
 	e.propose(leader, "a", 10)

@@ -45,6 +45,7 @@ var _ journal.StateMachine = (*Recorder)(nil)
 // Apply implements journal.StateMachine.
 func (r *Recorder) Apply(entries []journal.Entry) []error {
 	r.mu.Lock()
+	// The gate is waited for without the lock, so that the state can be looked at meanwhile.
 	gate := r.gate
 	r.mu.Unlock()
 	if gate != nil {
@@ -59,6 +60,8 @@ func (r *Recorder) Apply(entries []journal.Entry) []error {
 	return answers
 }
 
+// apply checks the contract of Apply. Members skip what they have, so an index at or below Applied is the journal's mistake.
+// r.mu is held.
 func (r *Recorder) apply(e journal.Entry) error {
 	if e.Index <= r.state.Applied {
 		r.violations = append(r.violations, fmt.Sprintf("entry %d came after %d", e.Index, r.state.Applied))

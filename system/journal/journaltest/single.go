@@ -12,6 +12,7 @@ import (
 	"github.com/forebay/forebay/system/journal"
 )
 
+// testOrder: indexes ascend in the order of the proposals, and each proposal is told the index under which it was applied.
 func testOrder(t *testing.T, e *env) {
 	leader := e.leader()
 	var all []journal.Pending
@@ -42,6 +43,7 @@ func testOrder(t *testing.T, e *env) {
 	}
 }
 
+// testRefusal: a refusal by the state machine goes to its own proposal alone, and Wait can be asked again.
 func testRefusal(t *testing.T, e *env) {
 	j := e.journals[e.leader()]
 	first := j.Propose(e.ctx(), []byte("a"))
@@ -101,6 +103,7 @@ func testBackPressure(t *testing.T, e *env) {
 	e.wantAll(leader, entrySet{"p", len(taken)}, entrySet{"after", 1})
 }
 
+// testBarrier: what was proposed before a barrier is applied after it.
 func testBarrier(t *testing.T, e *env) {
 	leader := e.leader()
 	for i := range 20 {
@@ -155,6 +158,7 @@ func testCommitIndex(t *testing.T, e *env) {
 	}
 }
 
+// testLeadership: a gain is told once, and Leader and Members agree with it.
 func testLeadership(t *testing.T, e *env) {
 	leader := e.leader()
 	j := e.journals[leader]
@@ -176,6 +180,7 @@ func testLeadership(t *testing.T, e *env) {
 	}
 }
 
+// testClosed: every call answers after Close, with Unavailable, and a second Close is none.
 func testClosed(t *testing.T, e *env) {
 	leader := e.leader()
 	j := e.journals[leader]

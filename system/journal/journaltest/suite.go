@@ -93,6 +93,8 @@ func newEnv(t *testing.T, d Driver) *env {
 	return e
 }
 
+// end closes what runs, and reports what the state machines saw go wrong: every test checks the journal's side of the
+// contract that way, whatever else it is about.
 func (e *env) end() {
 	for i, j := range e.journals {
 		if j != nil {

@@ -59,6 +59,7 @@ func (p *pending) Wait(ctx context.Context) (uint64, error) {
 	return p.entry.Index, p.err
 }
 
+// resolve is called once, by whoever has p: the caller that could not queue it, or the applying task.
 func (p *pending) resolve(err error) {
 	p.err = err
 	p.done.Set()
@@ -81,6 +82,8 @@ func (j *Journal) enqueue(ctx context.Context, p *pending, data []byte) error {
 	if err := j.order.Lock(ctx); err != nil {
 		return err
 	}
+	// order is held until the proposal is in the queue: an index is taken only by one that gets there, so a caller that gives
+	// up leaves no gap, and the state machine sees them ascending.
 	defer j.order.Unlock()
 	p.entry = journal.Entry{Index: j.CommitIndex() + 1, Data: data}
 	switch err := j.queue.Send(ctx, p); err {
@@ -116,6 +119,8 @@ func (j *Journal) apply() {
 	}
 }
 
+// applyBatch applies what is between markers too in one call: a marker may be answered late, never early, and here all that
+// came before it is applied when it is answered.
 func (j *Journal) applyBatch(batch []*pending) {
 	var entries []journal.Entry
 	for _, p := range batch {
@@ -214,6 +219,7 @@ func (j *Journal) Status() journal.Status {
 
 // Close implements journal.Journal. It waits until what was proposed is applied.
 func (j *Journal) Close() error {
+	// closed first: whoever finds the queue closed finds the journal closed, too. The queue still gives what is in it.
 	j.closed.Set()
 	j.queue.Close()
 	return j.stopped.Wait(context.Background())

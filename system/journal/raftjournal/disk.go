@@ -22,6 +22,7 @@ func diskError(err error, op, path string) error {
 	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
 		return &dfs.Error{Kind: dfs.NoSpace, Op: op, Path: path, Err: err,
 			Detail: "the journal's disk is full: free space on it, and writes go on by themselves; " + err.Error()}
+	// An error of ours knows its kind and its path better than this caller does.
 	case dfs.KindOf(err) != dfs.Unknown:
 		return err
 	}
@@ -47,6 +48,7 @@ func (f fileSystem) syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// exists takes an error for absence: its callers make the file then, which fails with the reason.
 func (f fileSystem) exists(name string) bool {
 	_, err := f.Stat(name)
 	return err == nil
@@ -139,6 +141,8 @@ func (s segmentFS) Create(dir, name string, size uint64) (types.WritableFile, er
 	if err != nil {
 		return nil, err
 	}
+	// The batch that fills a segment may still reach beyond its size (raft-wal seals behind it, with an index of 4 bytes an
+	// entry), so a full disk can be met there, too; tail.go settles what that leaves.
 	if err := preallocate(f, int64(size)); err != nil {
 		return nil, errors.Join(err, f.Close(), s.fs.Remove(path))
 	}
@@ -186,6 +190,8 @@ func (f *segmentFile) Sync() error {
 	if err := f.SyncData(); err != nil {
 		return err
 	}
+	// A failure is kept: the file may vanish in a crash, so no later append to it may be acknowledged. The reopening after
+	// the failed write makes a new segmentFile, which tries again.
 	f.once.Do(func() { f.dirErr = f.fs.syncDir(f.dir) })
 	return f.dirErr
 }

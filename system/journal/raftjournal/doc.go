@@ -20,9 +20,12 @@
 //
 // # A disk that fails
 //
-// A full disk fails the proposal with dfs.NoSpace and the leadership with it; the log is reopened before the next write,
-// which drops the torn one, so all heals when there is space again. Terms and votes are written in place into a file that
-// has its space from the start, since hashicorp/raft panics when it cannot save them. An entry that cannot be read back
-// (every one carries a CRC32C from its proposal to its application) stops this member with dfs.Corrupted; the others
-// go on.
+// A full disk fails the proposal with dfs.NoSpace and the leadership with it. The log is closed and opened before the next
+// write, as a restart would, at most a few times a second (logstore.go); its last segment is settled first, since raft-wal's
+// recovery leaves one that was being sealed unusable (tail.go). So all heals when there is space again. Terms and votes are
+// written in place into a file that has its space from the start, since hashicorp/raft panics when it cannot save them
+// (metafile.go, stable.go).
+//
+// An entry that cannot be read back (every one carries a CRC32C from its proposal to its application) stops this member with
+// dfs.Corrupted; the others go on.
 package raftjournal

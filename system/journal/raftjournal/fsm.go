@@ -28,6 +28,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	answers := make([]any, len(logs))
 	entries := make([]journal.Entry, 0, len(logs))
 	places := make([]int, 0, len(logs))
+	// Read once: only this task moves it, and Restore does not run beside this.
 	applied := f.sm.AppliedIndex()
 	for i, l := range logs {
 		if l.Type != raft.LogCommand || l.Index <= applied {
@@ -43,6 +44,8 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	if len(entries) == 0 {
 		return answers
 	}
+	// An answer is an answer to the proposal. That an entry was refused is no failure of the journal, and is the same at each
+	// member.
 	refusals := f.sm.Apply(entries)
 	if len(refusals) != len(entries) {
 		panic(fmt.Sprintf("raftjournal: the state machine gave %d answers to %d entries", len(refusals), len(entries)))
@@ -75,6 +78,7 @@ func (c *checkpointer) Persist(sink raft.SnapshotSink) error {
 	s := sink.(*snapshotSink) // our store made it
 	c.fsm.restoreMu.Lock()
 	defer c.fsm.restoreMu.Unlock()
+	// Apply goes on beside this: the checkpoint may be ahead of Raft's index of the snapshot, never behind it.
 	index, err := c.fsm.sm.Checkpoint(s.stateDir())
 	if err != nil {
 		return err
@@ -106,6 +110,8 @@ func (f *fsm) restore(store *snapshotStore, snap *snapshot) error {
 	f.restoreMu.Lock()
 	defer f.restoreMu.Unlock()
 	fs := store.fs
+	// The suffix makes the next start remove what a crash leaves of it. The snapshot itself stays whole: the state machine
+	// gets links to consume, and if it fails half-way, or the machine crashes, the restore begins again from the snapshot.
 	dir := snap.dir + ".restore" + temporarySuffix
 	if err := fs.RemoveAll(dir); err != nil && fs.exists(dir) {
 		return diskError(err, "restore snapshot", dir)

@@ -37,7 +37,8 @@ type Journal struct {
 
 	running atomic.Bool // Raft's tasks call, not Open
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// Lock order: mu is innermost. It is never held while Raft, the log or the state machine is called.
 	waiting map[*pending]struct{} // answers that a caller may wait for
 	closing bool
 	failure error      // why this member has stopped by itself
@@ -65,6 +66,7 @@ type pending struct {
 func (j *Journal) newPending() *pending {
 	p := &pending{journal: j, done: j.host.NewEvent()}
 	j.mu.Lock()
+	// Under the same lock as closing is set under: either resolveAll sees this one, or it is refused here.
 	err := j.stoppedError("")
 	if err == nil {
 		j.waiting[p] = struct{}{}
@@ -77,6 +79,8 @@ func (j *Journal) newPending() *pending {
 	return p
 }
 
+// resolve gives the answer. Raft's answer and the end of the journal may both come: the first one counts, and it alone gives
+// the slot back. done is set outside of the lock, as whoever waits for it may call the journal at once.
 func (p *pending) resolve(index uint64, err error) {
 	p.journal.mu.Lock()
 	_, first := p.journal.waiting[p]
@@ -172,9 +176,11 @@ func (j *Journal) raftError(err error, op string) error {
 	switch {
 	case err == nil:
 		return nil
+	// The entry is in this member's log, and a next leader may have it, too, and commit it: the outcome is open.
 	case errors.Is(err, raft.ErrLeadershipLost):
 		return dfs.Errorf(dfs.NotLeader, op, "", "leadership was lost meanwhile; whether it takes effect is for the next "+
 			"leader to tell")
+	// The entry never entered the log: it takes no effect.
 	case errors.Is(err, raft.ErrNotLeader) || errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		if failed := j.log.failed(); failed != nil { // it would lead if its disk let it
 			return failed
@@ -243,6 +249,7 @@ func (j *Journal) Transfer(ctx context.Context, id string) error {
 	if j.raft.State() != raft.Leader {
 		return j.raftError(raft.ErrNotLeader, "transfer leadership")
 	}
+	// Raft picks the follower whose log is longest.
 	start := j.raft.LeadershipTransfer
 	if id != "" {
 		members, err := j.Members(ctx)
@@ -261,6 +268,7 @@ func (j *Journal) Transfer(ctx context.Context, id string) error {
 			return dfs.Errorf(dfs.InvalidArgument, "transfer leadership", id, "no voter has this id")
 		}
 	}
+	// All slots: nothing is in flight then, and proposals that come meanwhile wait in Acquire (INV-2 of the package).
 	if err := j.slots.Acquire(ctx, MaxInFlight); err != nil {
 		return err
 	}

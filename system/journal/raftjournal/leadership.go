@@ -21,6 +21,8 @@ func (j *Journal) watchLeadership() {
 	}
 }
 
+// setTerm wakes the one who waits in Leadership. A gain that is lost before it was told is never told: told is compared
+// with the present term, so that only the latest state counts, and two leaderships in a row differ by their terms.
 func (j *Journal) setTerm(term uint64) {
 	j.mu.Lock()
 	old := j.changed
@@ -34,6 +36,8 @@ func (j *Journal) setTerm(term uint64) {
 func (j *Journal) Leadership(ctx context.Context) (uint64, error) {
 	for {
 		j.mu.Lock()
+		// A change comes before the end of the journal: stop sets the term to 0, and the master has to hear of that loss
+		// to stop acting as a leader before it hears that nothing more will come.
 		if j.told != j.term {
 			j.told = j.term
 			defer j.mu.Unlock()

@@ -24,6 +24,7 @@ func (c *logCache) get(index uint64, log *raft.Log) bool {
 	if len(c.logs) == 0 || index < c.logs[0].Index || index > c.logs[len(c.logs)-1].Index {
 		return false
 	}
+	// The entry's bytes are shared, with Raft, which never changes them.
 	*log = *c.logs[index-c.logs[0].Index]
 	return true
 }

@@ -23,6 +23,8 @@ import (
 type metaFile struct {
 	fs fileSystem
 
+	// mu makes one order of what raft-wal's rotation task and Raft's main task write. It is held over the sync: a vote waits
+	// for a rotation's write, which is as short.
 	mu       sync.Mutex
 	path     string
 	file     vfs.File
@@ -59,6 +61,7 @@ func (m *metaFile) Load(dir string) (types.PersistentState, error) {
 	return m.state.Log, nil
 }
 
+// open reads both slots and goes on from the newer one that is whole. m.mu is held.
 func (m *metaFile) open(dir string) (err error) {
 	if !m.fs.exists(m.path) {
 		if err := m.create(dir); err != nil {
@@ -140,7 +143,10 @@ func readSlot(slot []byte) (state metaState, sequence uint64, ok bool) {
 	return state, binary.BigEndian.Uint64(slot), true
 }
 
-// write saves state into the slot whose turn it is (INV-1).
+// write saves state into the slot whose turn it is (INV-1). After a failure the state in memory is the one before, and the
+// next write goes to the same slot, so that the good one is never touched. A crash after a failure may show the state that
+// failed, whole: for the log that is a step which it was about to take, and for Raft a term or vote that it has not used.
+// m.mu is held.
 func (m *metaFile) write(state metaState) error {
 	slot, err := makeSlot(state, m.sequence+1)
 	if err != nil {

@@ -44,12 +44,16 @@ func Open(config Config, sm journal.StateMachine) (*Journal, error) {
 		j.cancel()
 		return nil, errors.Join(err, j.closeDisk())
 	}
+	// From here on an entry that cannot be read stops the member; until here it is an error of Open.
 	j.running.Store(true)
 	j.host.Go("journal leadership", j.watchLeadership)
 	j.host.Go("journal trim", j.trimLoop)
 	return j, nil
 }
 
+// open takes what the journal owns, from the outside in: the directory's lock before anything in it is read, the snapshots
+// before the log, since they tell where the log may begin, and Raft last, once INV-1 of the package holds. After an error
+// the caller gives all of it back (closeDisk).
 func (j *Journal) open() error {
 	dir := j.config.Dir
 	if err := j.fs.MkdirAll(dir, 0o755); err != nil {
@@ -90,6 +94,7 @@ func (j *Journal) recover() error {
 			return err
 		}
 	}
+	// Without a snapshot the log has to begin with the first entry.
 	covered := uint64(0)
 	if snap != nil {
 		covered = snap.description.Raft.Index
@@ -113,6 +118,8 @@ func (j *Journal) recover() error {
 	return j.checkChain(first, last, covered)
 }
 
+// checkChain refuses a log that does not continue the snapshot, or ends before what the state has. It reads every entry
+// above the snapshot once: a start costs that much, and in return no damaged entry is met later, when this member may lead.
 func (j *Journal) checkChain(first, last, covered uint64) error {
 	dir := j.config.Dir
 	if first > covered+1 {

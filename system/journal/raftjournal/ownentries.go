@@ -22,6 +22,7 @@ type ownEntries struct {
 func (o *ownEntries) note(l *raft.Log) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	// A gap: what is known from before it cannot be told apart from what was not seen, so it is forgotten.
 	if l.Index != o.next { // the first one, or the first one behind a snapshot from the leader
 		o.since, o.indexes = l.Index, make(map[uint64]struct{})
 	}
@@ -81,6 +82,7 @@ const ownEntriesKept = 256
 
 // lastCommand is the highest command at or below index, or applied when all commands up to index are applied.
 func (s *logStore) lastCommand(index, applied uint64) uint64 {
+	// The bound, at the reader: elections and barriers without reads in between are few.
 	if s.own.count() > ownEntriesKept {
 		s.own.forget(applied)
 	}
@@ -89,6 +91,7 @@ func (s *logStore) lastCommand(index, applied uint64) uint64 {
 		if seen && own {
 			continue
 		}
+		// A command ends the search, so the loop is as long as the run of Raft's own entries at the end.
 		if seen {
 			return index
 		}

@@ -23,6 +23,7 @@ type snapshotStore struct {
 	fs   fileSystem
 	dir  string
 
+	// mu is never held while the disk is busy: a follower's stream would hold up the snapshot that relieves a full disk.
 	mu        sync.Mutex
 	snapshots []*snapshot // newest first
 	made      int
@@ -66,6 +67,7 @@ func openSnapshots(h host.Host, fs fileSystem, dir string) (*snapshotStore, erro
 	if err != nil {
 		return nil, diskError(err, "open snapshots", dir)
 	}
+	// More than one is there when a crash came between the new one's rename and the old one's removal.
 	slices.Sort(names) // by index
 	slices.Reverse(names)
 	for _, name := range names {
@@ -77,6 +79,8 @@ func openSnapshots(h host.Host, fs fileSystem, dir string) (*snapshotStore, erro
 	return s, nil
 }
 
+// load adds the snapshot in the directory of this name. By INV-1 one that cannot be read was damaged, not interrupted, and
+// the log that led to it may be gone: that is for a person to decide on, so it is an error and not left out.
 func (s *snapshotStore) load(name string) error {
 	dir := s.fs.PathJoin(s.dir, name)
 	if strings.HasSuffix(name, temporarySuffix) {
@@ -129,6 +133,8 @@ func (s *snapshotStore) dropOld() {
 // remove gives a snapshot the name of an unfinished one first, so that a crash cannot leave half of it under its own
 // (INV-1). What cannot be removed now is removed by the next open.
 func (s *snapshotStore) remove(dir string) {
+	// No sync: if the rename is lost in a crash, the snapshot is whole under its old name, and dropped by the next open.
+	// Errors leave files behind and nothing else, so they are not reported.
 	if s.fs.Rename(dir, dir+temporarySuffix) == nil {
 		_ = s.fs.RemoveAll(dir + temporarySuffix)
 	}
@@ -226,6 +232,9 @@ func (s *snapshotSink) Close() error {
 	return nil
 }
 
+// finish makes INV-1 hold: files first (the state machine and the receiver have synced theirs), then the description, then
+// the directory that lists both, and the name last, with the directory above synced, before Raft hears of the snapshot and
+// trims the log. A crash before the rename leaves a name with the temporary suffix, which the next start removes.
 func (s *snapshotSink) finish() error {
 	fs := s.store.fs
 	if s.receiver != nil {

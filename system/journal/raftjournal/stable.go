@@ -29,6 +29,7 @@ const stableRetryInterval = 200 * time.Millisecond
 // Set implements raft.StableStore.
 func (s *stableStore) Set(key, value []byte) error {
 	for attempt := 0; ; attempt++ {
+		// The log's own lock is not needed for this: a vote can be saved while the log is being reopened.
 		err := s.meta.SetStable(key, value)
 		if err == nil {
 			return nil

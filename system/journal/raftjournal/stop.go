@@ -21,6 +21,7 @@ func (j *Journal) Close() error {
 	return j.stop(nil)
 }
 
+// otherVoters tells whether there is anyone to hand leadership to.
 func (j *Journal) otherVoters() bool {
 	members, err := j.Members(background)
 	if err != nil {
@@ -48,6 +49,10 @@ func (j *Journal) fail(err error) {
 // stop ends everything; the first call does it, the others wait for it. Every answer that is still awaited is given.
 func (j *Journal) stop(cause error) error {
 	j.stopOnce.Do(func() {
+		// The order matters. No new answers are registered; the tasks that wait for a disk end, since Raft's shutdown waits
+		// for them; the transport goes before Raft, whose tasks may hang in a call to a dead peer; then Raft, the last one
+		// to write; then the disk; and only now what Raft left unanswered is answered, so that a caller who hears of the
+		// end finds the directory free.
 		j.mu.Lock()
 		j.closing = true
 		j.mu.Unlock()
@@ -102,6 +107,7 @@ func (l logReader) GetLog(index uint64, log *raft.Log) error {
 	if err == nil || !l.journal.running.Load() || errors.Is(err, raft.ErrLogNotFound) && !l.has(index) {
 		return err
 	}
+	// Readers take no lock against trimming, so the first look may have been at an entry that was just going.
 	if err = l.logStore.GetLog(index, log); err == nil { // it has come, or was trimmed, in between
 		return nil
 	}

@@ -37,6 +37,7 @@ type streamHead struct {
 
 const streamFormat = 1
 
+// makeHead's length depends on the index's digits, which is why streamSize makes it, too.
 func makeHead(stateIndex uint64) ([]byte, error) {
 	return json.Marshal(streamHead{Format: streamFormat, StateIndex: stateIndex})
 }
@@ -95,6 +96,8 @@ func streamHeader(name string, size int64) *tar.Header {
 	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, Format: tar.FormatGNU}
 }
 
+// writeStreamFile sends exactly size bytes, as promised. Nobody changes a checkpoint's files (journal.StateMachine), so a
+// file that is shorter now is damaged, and the stream fails.
 func writeStreamFile(tw *tar.Writer, fs fileSystem, file, name string, size int64) (sum uint32, err error) {
 	const maxName = 100
 	if len(name) > maxName {
@@ -147,6 +150,7 @@ func (r *receiver) finish() (uint64, error) {
 	return r.stateIndex, r.err
 }
 
+// abort ends a stream that will not be whole, and waits until nobody writes into the directory, which the caller removes.
 func (r *receiver) abort() {
 	_ = r.pipe.CloseWithError(io.ErrUnexpectedEOF) // cannot fail
 	_ = r.done.Wait(background)
@@ -173,6 +177,7 @@ func readStream(r io.Reader, fs fileSystem, dir string) (stateIndex uint64, err 
 	return head.StateIndex, checkSums(tr, sums)
 }
 
+// readEntry reads the next entry into memory; it must have this name and at most limit bytes.
 func readEntry(tr *tar.Reader, name string, limit int64) ([]byte, error) {
 	h, err := tr.Next()
 	if err != nil {
@@ -186,6 +191,7 @@ func readEntry(tr *tar.Reader, name string, limit int64) ([]byte, error) {
 
 // readFiles unpacks the state's files and leaves tr at the sums.
 func readFiles(tr *tar.Reader, fs fileSystem, dir string) (sums []byte, err error) {
+	// Directories are synced once, at the end: their entries need not be there before the snapshot gets its name.
 	dirs := map[string]bool{dir: true}
 	for {
 		h, err := tr.Next()
@@ -198,6 +204,7 @@ func readFiles(tr *tar.Reader, fs fileSystem, dir string) (sums []byte, err erro
 			}
 			break
 		}
+		// The peer is a member, yet its stream may be damaged: no name may lead out of dir.
 		rel := strings.TrimPrefix(h.Name, streamPrefix)
 		if h.Typeflag != tar.TypeReg || rel == h.Name || rel != path.Clean(rel) || rel[0] == '/' || strings.HasPrefix(rel, "..") {
 			return nil, fmt.Errorf("snapshot stream: entry %q has no place here", h.Name)
@@ -237,6 +244,7 @@ func readStreamFile(tr *tar.Reader, fs fileSystem, name string) (sum uint32, err
 	return hash.Sum32(), f.Sync()
 }
 
+// checkSums compares what arrived with what the sender read from its disk. TCP's own sum is too weak for gigabytes.
 func checkSums(tr *tar.Reader, got []byte) error {
 	want, err := io.ReadAll(tr)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 // trimLoop is the task that keeps the log bounded, on every member by itself, a lone one too.
 func (j *Journal) trimLoop() {
+	// Raft's own loop looks at entries only, and at random times; it is switched off (never, in config.go).
 	ticker := host.NewTicker(j.host, j.config.Timing.TrimInterval)
 	marked := int64(0) // log.appended at the last snapshot
 	for ticker.Wait(j.ctx) == nil {
@@ -18,6 +19,7 @@ func (j *Journal) trimLoop() {
 		if entries < j.config.SnapshotEntries && (bytes < j.config.SnapshotBytes || entries == 0) {
 			continue
 		}
+		// Before the snapshot: what is appended while it is being taken counts for the next one.
 		mark := j.log.appended.Load()
 		if _, err := j.Snapshot(j.ctx); err != nil {
 			if j.ctx.Err() == nil {
@@ -72,6 +74,7 @@ func (j *Journal) setTrailing() {
 		average := uint64(j.log.appended.Load())/entries + 1 // too high after a snapshot, which keeps fewer
 		trailing = min(trailing, uint64(j.config.TrailingBytes)/average)
 	}
+	// Raft reads this when it trims behind the snapshot that the caller takes next.
 	rc := j.raft.ReloadableConfig()
 	rc.TrailingLogs = trailing
 	if err := j.raft.ReloadConfig(rc); err != nil {
