@@ -146,7 +146,10 @@ func (j *Journal) Propose(ctx context.Context, data []byte) journal.Pending {
 	}
 	p.holdSlot()
 	// With no timeout the entry is in Raft's queue when this returns, and the queue keeps order (INV-2).
+	// The checksum travels with the entry and is checked when it is read and when it is applied.
 	f := j.raft.ApplyLog(raft.Log{Data: data, Extensions: checksum(data)}, 0)
+	// One task for each proposal in flight: at most MaxInFlight. It ends with Raft's answer, or with Raft, whose shutdown
+	// answers what it can; resolveAll answers the rest.
 	j.host.Go("journal proposal", func() {
 		err := f.Error()
 		var index uint64
@@ -161,7 +164,8 @@ func (j *Journal) Propose(ctx context.Context, data []byte) journal.Pending {
 	return p
 }
 
-// await waits for one of Raft's futures.
+// await waits for one of Raft's futures. When ctx ends first, the operation goes on and nobody hears of its end; its task
+// ends with Raft at the latest, so a member that stands still (stable.go) holds as many tasks as there were calls.
 func (j *Journal) await(ctx context.Context, op string, start func() raft.Future) error {
 	p := j.newPending()
 	if !p.done.IsSet() {
@@ -203,18 +207,19 @@ func (j *Journal) VerifyLeader(ctx context.Context) error {
 	return j.await(ctx, "verify leader", func() raft.Future { return j.raft.VerifyLeader() })
 }
 
-// CommitIndex implements journal.Journal.
+// CommitIndex implements journal.Journal. Raft's own index counts entries that the state machine never sees; a read that
+// waited for one of those would wait for ever.
 func (j *Journal) CommitIndex() uint64 {
 	return j.log.lastCommand(j.raft.CommitIndex(), j.sm.AppliedIndex())
 }
 
-// Leader implements journal.Journal.
+// Leader implements journal.Journal. It is hearsay: a leader that was cut off names itself until its lease ends.
 func (j *Journal) Leader() string {
 	_, id := j.raft.LeaderWithID()
 	return string(id)
 }
 
-// Members implements journal.Journal.
+// Members implements journal.Journal: the newest configuration in this member's log, committed or not.
 func (j *Journal) Members(context.Context) ([]journal.Member, error) {
 	f := j.raft.GetConfiguration()
 	if err := f.Error(); err != nil {
@@ -276,7 +281,7 @@ func (j *Journal) Transfer(ctx context.Context, id string) error {
 	return j.await(ctx, "transfer leadership", start)
 }
 
-// Status implements journal.Journal.
+// Status implements journal.Journal. Its numbers are read one after the other and need not fit together.
 func (j *Journal) Status() journal.Status {
 	st := journal.Status{Term: j.raft.CurrentTerm(), CommitIndex: j.CommitIndex(), AppliedIndex: j.sm.AppliedIndex(),
 		LeaderID: j.Leader(), LogBytes: j.log.sizeBytes()}

@@ -48,7 +48,8 @@ type logStore struct {
 	broken     error      // why the last write, or the repair after it, failed; nil: the log is as raft-wal has it
 	repairedAt time.Time  // when a repair last began
 	last       uint64
-	undo       *types.PersistentState // the segments before a deletion that failed (INV-2)
+	// undo is kept until it has been done: several repairs may fail before.
+	undo *types.PersistentState // the segments before a deletion that failed (INV-2)
 
 	walMu sync.RWMutex // the pointer, for the reopening
 	wal   *wal.WAL
@@ -76,6 +77,8 @@ func openLog(h host.Host, fs fileSystem, dir string, segmentBytes int, logger hc
 	return s, nil
 }
 
+// openLogError tells what a person can mend (a full disk, permissions) from a log that does not make sense. raft-wal has no
+// kinds of its own.
 func openLogError(err error, dir string) error {
 	if dfs.IsKind(diskError(err, "", ""), dfs.NoSpace) || strings.Contains(err.Error(), "permission denied") {
 		return diskError(err, "open log", dir)
@@ -139,6 +142,7 @@ func (s *logStore) reopen() error {
 		return err
 	case found < acknowledged:
 		return dfs.Errorf(dfs.Corrupted, "reopen log", s.dir, "it ends at %d, %d was synced", found, acknowledged)
+	// settleTail has cut what failed in the last segment, so this is about a segment that was listed behind it.
 	case found > acknowledged:
 		return s.wal.DeleteRange(acknowledged+1, found)
 	}
@@ -195,7 +199,8 @@ func (s *logStore) LastIndex() (index uint64, err error) {
 // IsMonotonic implements raft.MonotonicLogStore.
 func (s *logStore) IsMonotonic() bool { return true }
 
-// GetLog implements raft.LogStore.
+// GetLog implements raft.LogStore. Errors: raft.ErrLogNotFound, dfs.Corrupted for an entry that differs from what was
+// proposed, dfs.Unavailable while the log is closed after a failure. logReader (stop.go) keeps the last two from Raft.
 func (s *logStore) GetLog(index uint64, log *raft.Log) error {
 	if s.cache.get(index, log) {
 		return nil
@@ -250,6 +255,7 @@ func (s *logStore) StoreLogs(logs []*raft.Log) error {
 		s.own.note(l)
 		s.appended.Add(int64(logBytes(l)))
 	}
+	// Last: the cache may not have what the log has not.
 	s.cache.add(logs)
 	return nil
 }
@@ -286,6 +292,7 @@ func (s *logStore) deleteRange(min, max uint64) error {
 	if err := s.repair(); err != nil {
 		return err
 	}
+	// Before the deletion: afterwards nothing tells a prefix from everything.
 	first, err := s.FirstIndex()
 	if err != nil {
 		return err
@@ -310,7 +317,7 @@ func (s *logStore) deleteRange(min, max uint64) error {
 	return nil
 }
 
-// tryRepair is for a reader that finds the log closed.
+// tryRepair is for a reader that finds the log closed: on a member that only reads, no write would come to open it.
 func (s *logStore) tryRepair() {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()
@@ -333,6 +340,8 @@ func (s *logStore) sizeBytes() (total int64) {
 	return total
 }
 
+// close ends the log. A rotation that raft-wal has not come to is left to the next open (tail.go), and so is a failed write:
+// what it left was never acknowledged. A close needs no space, so it works on a full disk, too.
 func (s *logStore) close() error {
 	s.writeMu.Lock()
 	defer s.writeMu.Unlock()

@@ -89,7 +89,8 @@ func (m *metaFile) open(dir string) (err error) {
 	return nil
 }
 
-// create makes the file with a first state, under another name until it is whole.
+// create makes the file with a first state, under another name until it is whole. Zeros are written rather than allocated:
+// a later write in place must need no space, on any file system.
 func (m *metaFile) create(dir string) error {
 	data := make([]byte, 2*metaSlotBytes)
 	slot, err := makeSlot(metaState{}, 1)
@@ -106,6 +107,7 @@ func (m *metaFile) create(dir string) error {
 	return m.fs.syncDir(dir)
 }
 
+// makeSlot makes a slot's bytes. The sum covers sequence and length too, so that a header over an older body is found out.
 func makeSlot(state metaState, sequence uint64) ([]byte, error) {
 	body, err := json.Marshal(state)
 	if err != nil {
@@ -196,6 +198,7 @@ func (m *metaFile) Close() error {
 	if m.file == nil {
 		return nil
 	}
+	// Nothing to sync: every write was.
 	file := m.file
 	m.file = nil // the log closes it once more
 	return file.Close()

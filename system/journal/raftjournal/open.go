@@ -166,7 +166,8 @@ func (j *Journal) startRaft() (err error) {
 	return nil
 }
 
-// bootstrap writes the first quorum into a new directory.
+// bootstrap writes the first quorum into a new directory. Each member of it writes the same one, so it does not matter who
+// starts first, and a directory that has anything is left alone: its log knows the quorum better than the configuration.
 func (j *Journal) bootstrap(rc *raft.Config, stable raft.StableStore) error {
 	exists, err := raft.HasExistingState(j.log, stable, j.snapshots)
 	if err != nil || exists || len(j.config.Peers) == 0 {
@@ -180,7 +181,7 @@ func (j *Journal) bootstrap(rc *raft.Config, stable raft.StableStore) error {
 	return raft.BootstrapCluster(rc, j.log, stable, j.snapshots, j.transport, first)
 }
 
-// closeDisk gives back what open took.
+// closeDisk gives back what open took. The lock goes last: the next owner may start as soon as it is free.
 func (j *Journal) closeDisk() error {
 	var err error
 	if j.log != nil {

@@ -165,7 +165,8 @@ func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, erro
 	return nil, nil, fmt.Errorf("snapshot %s is not here any more", id)
 }
 
-// release ends one reader's use.
+// release ends one reader's use. The last reader of a dropped snapshot removes it, so a slow follower costs disk space for as
+// long as it reads; after a crash the next open removes what was dropped.
 func (s *snapshotStore) release(snap *snapshot) {
 	s.mu.Lock()
 	snap.readers--
@@ -181,6 +182,7 @@ func (s *snapshotStore) release(snap *snapshot) {
 func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64, configuration raft.Configuration,
 	configurationIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
 	s.mu.Lock()
+	// The counter tells apart what one clock reading would make the same. Names sort by index, then term (openSnapshots).
 	s.made++
 	id := fmt.Sprintf("%020d-%020d-%020d-%06d", index, term, s.host.Now().UnixNano(), s.made)
 	s.mu.Unlock()
@@ -273,7 +275,7 @@ func (s *snapshotSink) finish() error {
 	return nil
 }
 
-// Cancel implements raft.SnapshotSink.
+// Cancel implements raft.SnapshotSink. The space is free again when it returns, which a full disk is waiting for.
 func (s *snapshotSink) Cancel() error {
 	if s.done {
 		return nil

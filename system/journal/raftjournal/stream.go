@@ -58,7 +58,7 @@ func streamSize(fs fileSystem, dir string, stateIndex uint64) (int64, error) {
 	return total + entry(int64(files*sumBytes)) + 2*tarBlockBytes, err
 }
 
-// writeStream writes the state in dir.
+// writeStream writes the state in dir, which holds still: the snapshot has a reader (snapshotStore.Open).
 func writeStream(w io.Writer, fs fileSystem, dir string, stateIndex uint64) error {
 	tw := tar.NewWriter(w)
 	head, err := makeHead(stateIndex)
@@ -83,6 +83,7 @@ func writeStream(w io.Writer, fs fileSystem, dir string, stateIndex uint64) erro
 	return tw.Close()
 }
 
+// writeEntry writes one of the stream's own small entries.
 func writeEntry(tw *tar.Writer, name string, data []byte) error {
 	if err := tw.WriteHeader(streamHeader(name, int64(len(data)))); err != nil {
 		return err
@@ -116,7 +117,8 @@ func writeStreamFile(tw *tar.Writer, fs fileSystem, file, name string, size int6
 	return hash.Sum32(), err
 }
 
-// receiver unpacks a stream that is written to it.
+// receiver unpacks a stream that is written to it. The pipe has no buffer, so a slow disk slows the sender down and nothing
+// piles up in memory. A failure ends the pipe, and with the next Write the transfer; Raft cancels the sink and tries again.
 type receiver struct {
 	pipe *io.PipeWriter
 	done host.Event
@@ -156,7 +158,8 @@ func (r *receiver) abort() {
 	_ = r.done.Wait(background)
 }
 
-// readStream unpacks a stream into the new directory dir.
+// readStream unpacks a stream into the new directory dir, and syncs it. After an error, or a crash, dir is rubbish: it lies
+// below a temporary name (INV-1 of snapshotStore).
 func readStream(r io.Reader, fs fileSystem, dir string) (stateIndex uint64, err error) {
 	tr := tar.NewReader(r)
 	var head streamHead

@@ -49,6 +49,7 @@ func (s *logStore) settleTail(keep uint64) error {
 	if err != nil || len(state.Segments) == 0 {
 		return err
 	}
+	// Only the last one can be unfinished: the others were listed as sealed after their last sync.
 	tail := state.Segments[len(state.Segments)-1]
 	path := s.fs.PathJoin(s.dir, segment.FileName(tail))
 	if !tail.SealTime.IsZero() || !s.fs.exists(path) { // listed and not made: raft-wal makes it
@@ -67,6 +68,7 @@ func (s *logStore) settleTail(keep uint64) error {
 
 // settleSegment zeroes what does not belong into the last segment, and gives its end.
 func settleSegment(file vfs.File, info types.SegmentInfo, keep uint64) (tailEnd, error) {
+	// With everything in the segment refused, limit is 0. Earlier segments are never cut here.
 	limit := uint64(noLimit)
 	if keep != noLimit {
 		limit = max(keep+1, info.BaseIndex) - info.BaseIndex
@@ -91,6 +93,7 @@ func scanTail(file io.ReaderAt, limit uint64) (end tailEnd, stray bool, err erro
 	var sum uint32 // of the batch before end
 	var header [frameHeaderBytes]byte
 	for now.offset = segmentHeaderBytes; limit > 0 && end.entries < limit; {
+		// A short read is the end of a file that never got its space.
 		if n, err := file.ReadAt(header[:], now.offset); n < len(header) {
 			if err != nil && !errors.Is(err, io.EOF) {
 				return end, false, err
@@ -108,7 +111,7 @@ func scanTail(file io.ReaderAt, limit uint64) (end tailEnd, stray bool, err erro
 		case segment.FrameCommit:
 			before, end, sum, length = end, now, length, 0
 		}
-		if kind == segment.FrameInvalid || kind > segment.FrameCommit {
+		if kind == segment.FrameInvalid || kind > segment.FrameCommit { // zeros, or a sector that was torn
 			break
 		}
 		now.offset += (int64(length) + 7) / 8 * 8
@@ -161,6 +164,7 @@ func zeroFrom(file vfs.File, offset int64) error {
 // listSeal does the rotation that raft-wal did not come to: the tail is listed as sealed, and the next segment behind it,
 // whose file raft-wal makes when it opens the log.
 func (s *logStore) listSeal(state types.PersistentState, end tailEnd) error {
+	// A copy, as the meta file keeps the list that it is about to replace until the new one is synced.
 	segments := slices.Clone(state.Segments)
 	tail := &segments[len(segments)-1]
 	tail.SealTime = s.host.Now()
