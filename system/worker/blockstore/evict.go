@@ -169,8 +169,23 @@ func (s *Store) move(x held, target int) bool {
 	if dead || moved {
 		s.vacate(f, b, from)
 	}
-	s.endBusy(f, b.index)
+	s.endMove(x, dead)
 	return moved && !dead
+}
+
+// endMove ends the busy entry of a move. A block that was freed since the mover last looked (cleaned says that it saw it)
+// has nobody else to clean up after it: Free and failTier leave a busy block to the entry's owner.
+func (s *Store) endMove(x held, cleaned bool) {
+	s.mu.Lock()
+	late := x.block.dead && !cleaned
+	if !late {
+		end := s.takeBusy(x.file, x.block.index)
+		s.mu.Unlock()
+		end()
+		return
+	}
+	s.mu.Unlock()
+	s.cleanUp(x.file, x.block)
 }
 
 // copyBlock copies a block's pages to another tier, with their records or (of a write that is not committed: INV-2)

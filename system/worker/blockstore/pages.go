@@ -8,7 +8,6 @@ import (
 	"math/bits"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/forebay/forebay/system/dfs"
 )
@@ -402,28 +401,6 @@ func (s *Store) pinForFill(ctx context.Context, ref *Ref, index uint32, page int
 	return x, false
 }
 
-// reserve takes room for bytes: on the block's tier, or for a new block on the fastest that has it. When there is none it
-// names the tier to wait for. The caller holds mu.
-func (s *Store) reserve(b *block, bytes int64) (tierIndex int, ok bool) {
-	first, last := 0, len(s.tiers)-1
-	if b != nil {
-		first, last = b.tier, b.tier
-	}
-	waitFor := first
-	for i := first; i <= last; i++ {
-		if s.tiers[i].Reserve(bytes) {
-			if s.tiers[i].OverHigh() {
-				s.kick.TrySend(struct{}{})
-			}
-			return i, true
-		}
-		if s.tiers[i].Failed() == nil && s.tiers[waitFor].Failed() != nil {
-			waitFor = i
-		}
-	}
-	return waitFor, false
-}
-
 // writePage writes a page's bytes and then its record. The caller pins the block.
 func (s *Store) writePage(ctx context.Context, x held, g geometry, page int, data []byte, sums *pageSums) error {
 	b, err := s.use(ctx, x.file, x.block.tier)
@@ -449,33 +426,6 @@ func (s *Store) writeRecord(b *backing, at, start, length int64, sums *pageSums)
 	r := record(b.file.id, start, length, sums)
 	_, err := b.meta.WriteAt(r[:], at)
 	return s.diskErrorOrNil(b.tier, err, "write page", s.nameOf(b.tier, b.file.id)+metaSuffix)
-}
-
-// waitRoom asks the evictor for bytes on a tier and waits until something was evicted, at most for limit.
-//
-// Room that came free since the caller looked is seen here: whoever gives room back releases it before endBusy takes mu
-// to replace s.room, so that a release not seen below sets the event that is taken below.
-func (s *Store) waitRoom(ctx context.Context, tierIndex int, bytes int64, limit time.Duration) bool {
-	t := s.tiers[tierIndex]
-	if t.Failed() != nil || bytes > t.Capacity() {
-		return false
-	}
-	s.mu.Lock()
-	if t.Used()+bytes <= t.Capacity() {
-		s.mu.Unlock()
-		return ctx.Err() == nil
-	}
-	room := s.room
-	s.demand[tierIndex] += bytes
-	s.mu.Unlock()
-	s.kick.TrySend(struct{}{})
-	waitCtx, cancel := s.h.WithTimeout(ctx, limit)
-	defer cancel()
-	err := room.Wait(waitCtx)
-	s.mu.Lock()
-	s.demand[tierIndex] -= bytes
-	s.mu.Unlock()
-	return err == nil
 }
 
 // forgetBlock takes a block out of memory's view. Its bytes are still on the disk. The caller holds mu.
@@ -515,14 +465,21 @@ func (s *Store) cleanUp(f *file, b *block) {
 // endBusy ends exclusive work on an index and lets waiters look again.
 func (s *Store) endBusy(f *file, index uint32) {
 	s.mu.Lock()
-	w := f.busy[index]
+	end := s.takeBusy(f, index)
+	s.mu.Unlock()
+	end()
+}
+
+// takeBusy is endBusy under mu; its result wakes the waiters, without mu.
+func (s *Store) takeBusy(f *file, index uint32) (wake func()) {
+	w, room := f.busy[index], s.room
 	delete(f.busy, index)
 	s.forgetIfEmpty(f)
-	room := s.room
 	s.room = s.h.NewEvent()
-	s.mu.Unlock()
-	if w != nil {
-		w.done.Set()
+	return func() {
+		if w != nil {
+			w.done.Set()
+		}
+		room.Set()
 	}
-	room.Set()
 }

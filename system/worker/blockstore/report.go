@@ -196,7 +196,7 @@ func (s *Store) mark(ctx context.Context, inode dfs.InodeID, version uint32, cha
 		change(f)
 		for _, b := range f.backings {
 			if b != nil && b.blocks > 0 {
-				b.blocks++ // keeps the pair until its header is written
+				s.keep(f, b) // until its header is written
 				places = append(places, b)
 			}
 		}
@@ -226,11 +226,18 @@ func (s *Store) rewriteHeader(ctx context.Context, place *backing) error {
 	return s.diskErrorOrNil(b.tier, s.writeHeader(ctx, b, false), "write header", s.nameOf(b.tier, f.id))
 }
 
-// unkeep undoes a backing.blocks++ that stood for no block.
+// keep makes a pair stay though its blocks may go, until unkeep. It holds the file too: while unkeep removes the pair,
+// under the file's lock, there must be no other file in memory of the same id, with a lock of its own, that makes the
+// pair anew and has it removed. The caller holds mu.
+func (s *Store) keep(f *file, b *backing) {
+	f.refs++
+	b.blocks++
+}
+
 func (s *Store) unkeep(f *file, tierIndex int) {
 	s.leave(f, tierIndex, func() {})
 	s.mu.Lock()
-	s.forgetIfEmpty(f)
+	s.release(f)
 	s.mu.Unlock()
 }
 

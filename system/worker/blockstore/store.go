@@ -382,6 +382,9 @@ func (s *Store) forgetIfEmpty(f *file) {
 			return
 		}
 	}
+	if now, _ := s.files.Get(f); now != f {
+		panic("blockstore: a file left the tree while it was in use")
+	}
 	s.files.Delete(f)
 }
 
