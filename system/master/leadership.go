@@ -80,7 +80,6 @@ func (m *Master) lead(term uint64) {
 			failed.Set()
 		})
 		if err == nil {
-			m.trouble.Store(nil)
 			m.leader.Store(l)
 			m.log.Info("leading", "term", term, "applied", m.machine.AppliedIndex())
 			l.task("watch-leadership", func() { m.watch(l, failed) })
@@ -94,11 +93,21 @@ func (m *Master) lead(term uint64) {
 	}
 }
 
+// trouble is why a leadership of this master ended or did not begin, other than by another's election.
+type trouble struct {
+	err error
+	at  time.Time
+}
+
+// troubleLasts is how long a reason is worth telling. It outlives a leadership that begins and fails again: on a full disk
+// a small entry may fit where a large one does not.
+const troubleLasts = 30 * time.Second
+
 // noteTrouble keeps the reason for clients that ask this master next: "does not lead" is no help on a full disk. A lost
 // election is no trouble; the new leader is named instead.
 func (m *Master) noteTrouble(err error) {
 	if !dfs.IsKind(err, dfs.NotLeader) {
-		m.trouble.Store(&err)
+		m.trouble.Store(&trouble{err, m.h.Now()})
 	}
 }
 

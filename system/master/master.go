@@ -64,9 +64,9 @@ type Master struct {
 
 	registering *host.Semaphore
 	leader      atomic.Pointer[leadership]
-	trouble     atomic.Pointer[error] // why the last leadership of this master ended or did not begin, other than by another's election
-	leading     *host.Mutex           // held while a leadership starts or ends
-	term        atomic.Uint64         // what the journal said last; 0: another leads
+	trouble     atomic.Pointer[trouble]
+	leading     *host.Mutex   // held while a leadership starts or ends
+	term        atomic.Uint64 // what the journal said last; 0: another leads
 	ctx         context.Context
 	cancel      context.CancelFunc
 	tasks       *host.Group
@@ -157,8 +157,8 @@ func (m *Master) Serving() bool { return m.leader.Load() != nil }
 // notLeader is the answer of a master that does not lead; it names the leader where it can.
 func (m *Master) notLeader(op string) *dfs.Error {
 	err := dfs.Errorf(dfs.NotLeader, op, "", "this master does not lead")
-	if cause := m.trouble.Load(); cause != nil {
-		err.Detail += "; it could not: " + (*cause).Error()
+	if t := m.trouble.Load(); t != nil && m.h.Now().Sub(t.at) < troubleLasts {
+		err.Detail += "; it could not: " + t.err.Error()
 	}
 	if id := m.journal.Leader(); id != "" && id != m.cfg.ID {
 		err.Leader = m.machine.Address(id)
