@@ -57,6 +57,7 @@ type Status struct {
 	SnapshotIndex uint64
 	LeaderID      string
 	LogBytes      int64
+	Fault         error // why the last write of the log failed, such as dfs.NoSpace; nil while writes succeed
 }
 
 // Journal is one member's access to the log.

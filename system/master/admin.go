@@ -25,6 +25,9 @@ func (m *Master) Report(context.Context, *proto.ReportRequest) (*proto.ReportRes
 		CacheHits: stats.CacheHits, CacheMisses: stats.CacheMisses, Mounts: m.mounts(nil, false),
 		Started: m.started.UnixNano(), Version: m.cfg.Version,
 	}
+	if j.Fault != nil {
+		out.Problems = append(out.Problems, "the journal cannot be written: "+j.Fault.Error())
+	}
 	if l := m.leader.Load(); l != nil {
 		out.Serving, out.Workers = true, m.workerInfos()
 		queue, err := m.machine.PersistQueue(0, maxPersisting)
@@ -32,7 +35,7 @@ func (m *Master) Report(context.Context, *proto.ReportRequest) (*proto.ReportRes
 			return nil, rpc.ToStatus(err)
 		}
 		out.ToPersist = int64(len(queue))
-		out.Problems = append(l.problems(), l.persist.problems(maxProblems)...)
+		out.Problems = append(append(out.Problems, l.problems()...), l.persist.problems(maxProblems)...)
 	} else if out.Leader == "" {
 		out.Problems = append(out.Problems, "no leader is known: are a majority of the masters up and reachable from here?")
 	}

@@ -157,11 +157,15 @@ func (m *Master) Serving() bool { return m.leader.Load() != nil }
 // notLeader is the answer of a master that does not lead; it names the leader where it can.
 func (m *Master) notLeader(op string) *dfs.Error {
 	err := dfs.Errorf(dfs.NotLeader, op, "", "this master does not lead")
-	if t := m.trouble.Load(); t != nil && m.h.Now().Sub(t.at) < troubleLasts {
-		err.Detail += "; it could not: " + t.err.Error()
-	}
 	if id := m.journal.Leader(); id != "" && id != m.cfg.ID {
 		err.Leader = m.machine.Address(id)
+		return err
+	}
+	// Nobody leads that this master knows of: what keeps it from leading is what the client needs to hear.
+	if fault := m.journal.Status().Fault; fault != nil {
+		err.Detail += "; its journal cannot be written: " + fault.Error()
+	} else if t := m.trouble.Load(); t != nil && m.h.Now().Sub(t.at) < troubleLasts {
+		err.Detail += "; it could not: " + t.err.Error()
 	}
 	return err
 }

@@ -284,7 +284,7 @@ func (j *Journal) Transfer(ctx context.Context, id string) error {
 // Status implements journal.Journal. Its numbers are read one after the other and need not fit together.
 func (j *Journal) Status() journal.Status {
 	st := journal.Status{Term: j.raft.CurrentTerm(), CommitIndex: j.CommitIndex(), AppliedIndex: j.sm.AppliedIndex(),
-		LeaderID: j.Leader(), LogBytes: j.log.sizeBytes()}
+		LeaderID: j.Leader(), LogBytes: j.log.sizeBytes(), Fault: j.log.failed()}
 	// A log that is being reopened has no indexes to report.
 	st.FirstLogIndex, _ = j.log.FirstIndex()
 	st.LastLogIndex, _ = j.log.LastIndex()
