@@ -112,10 +112,10 @@ func BenchmarkVerifyLeader(b *testing.B) {
 // BenchmarkFailover measures the gap in durable writes when a leader dies without a word, with the default timing: from
 // its last acknowledgement to the first one of the next leader.
 func BenchmarkFailover(b *testing.B) {
-	c, leader := startMembers(b, 3, func(c *Config) { c.SegmentBytes = 4 << 20 })
+	c, _ := startMembers(b, 3, func(c *Config) { c.SegmentBytes = 4 << 20 })
 	var gaps []time.Duration
 	for range b.N {
-		leader = firstWrite(b, c) // the leader, after whatever the returned member did
+		leader := firstWrite(b, c) // the leader, after whatever the returned member did
 		start := time.Now()
 		dead := c.running[leader]
 		c.running[leader] = nil
