@@ -353,3 +353,48 @@ func (r *rig) ufs(a []string) (string, error) {
 	}
 	return "", fmt.Errorf("unknown verb ufs %q", a[0])
 }
+
+// latecomer is a store in which a directory gains an entry just before it would be removed, as a worker that persists in
+// the background makes it do.
+type latecomer struct {
+	ufs.Store
+	late int
+}
+
+func (l *latecomer) Remove(ctx context.Context, path string) error {
+	if path == "d" && l.late > 0 {
+		l.late--
+		w, err := l.Create(ctx, fmt.Sprintf("d/late%d", l.late), 0o644)
+		if err == nil {
+			_, err = w.Commit(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return l.Store.Remove(ctx, path)
+}
+
+// TestRemoveTreeCatchesUp: what appears below a directory while it is being removed is removed too.
+func TestRemoveTreeCatchesUp(t *testing.T) {
+	h, ctx := host.NewReal(), context.Background()
+	s := &latecomer{Store: mem.New(h), late: 3}
+	if err := s.Mkdir(ctx, "d/e/f", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeTree(ctx, h, s, "d"); err != nil || s.late != 0 {
+		t.Errorf("%v, %d entries never came", err, s.late)
+	}
+	if _, err := s.Stat(ctx, "d"); !dfs.IsKind(err, dfs.NotFound) {
+		t.Errorf("the directory is still there: %v", err)
+	}
+	s.late = 1 << 30
+	short, cancel := h.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	if err := s.Mkdir(ctx, "d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeTree(short, h, s, "d"); err == nil {
+		t.Error("a directory that never empties was removed")
+	}
+}

@@ -2,8 +2,10 @@ package master
 
 import (
 	"context"
+	"time"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/master/inodestore"
 	"github.com/forebay/forebay/system/master/mounttable"
 	"github.com/forebay/forebay/system/master/namespace"
@@ -289,7 +291,7 @@ func (l *leadership) removeInStore(ctx context.Context, p dfs.Path, dir, recursi
 		return err
 	}
 	if dir && recursive {
-		err = removeTree(ctx, at.store, at.rel)
+		err = removeTree(ctx, l.m.h, at.store, at.rel)
 	} else {
 		err = at.store.Remove(ctx, at.rel)
 	}
@@ -303,8 +305,30 @@ func (l *leadership) removeInStore(ctx context.Context, p dfs.Path, dir, recursi
 	return dfs.Wrap(err, "remove from the under store", string(p))
 }
 
+// Pace of removing a directory that still gains entries: a worker may be writing a file below it in the background, and
+// what the worker finishes after the listing is found by the next one.
+const (
+	removeTries = 100
+	removePause = 50 * time.Millisecond
+)
+
 // removeTree removes depth first, holding one listing open for each level. It can be run again after a failure.
-func removeTree(ctx context.Context, store ufs.Store, dir string) error {
+func removeTree(ctx context.Context, h host.Host, store ufs.Store, dir string) error {
+	for try := 1; ; try++ {
+		if err := removeEntries(ctx, h, store, dir); err != nil {
+			return err
+		}
+		err := store.Remove(ctx, dir)
+		if !dfs.IsKind(err, dfs.NotEmpty) || try == removeTries {
+			return err
+		}
+		if err := h.Sleep(ctx, removePause); err != nil {
+			return err
+		}
+	}
+}
+
+func removeEntries(ctx context.Context, h host.Host, store ufs.Store, dir string) error {
 	for entry, err := range store.List(ctx, dir, "") {
 		if err != nil {
 			return err
@@ -314,7 +338,7 @@ func removeTree(ctx context.Context, store ufs.Store, dir string) error {
 			path = dir + "/" + entry.Name
 		}
 		if entry.Dir {
-			err = removeTree(ctx, store, path)
+			err = removeTree(ctx, h, store, path)
 		} else {
 			err = store.Remove(ctx, path)
 		}
@@ -322,7 +346,7 @@ func removeTree(ctx context.Context, store ufs.Store, dir string) error {
 			return err
 		}
 	}
-	return store.Remove(ctx, dir)
+	return nil
 }
 
 func (l *leadership) mount(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.MountUfs) (*proto.Result, error) {

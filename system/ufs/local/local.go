@@ -16,6 +16,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -214,7 +215,35 @@ func (s *Store) Remove(ctx context.Context, path string) error {
 	if path == "" {
 		return dfs.Errorf(dfs.InvalidArgument, "remove", path, "the root stays: unmount the store instead")
 	}
+	err := convert(s.root.Remove(path), "remove", path)
+	if !dfs.IsKind(err, dfs.NotEmpty) || !s.removeTemps(path) {
+		return err
+	}
 	return convert(s.root.Remove(path), "remove", path)
+}
+
+// removeTemps clears a directory that looks empty, since temporary files are not listed, of what writers have begun in it.
+// Who removes a directory removes these too: a writer that still runs fails at its commit, as if it had come later. It
+// returns false when there is anything else.
+func (s *Store) removeTemps(dir string) bool {
+	f, err := s.root.Open(native(dir))
+	if err != nil {
+		return false
+	}
+	names, err := f.Readdirnames(-1)
+	_ = f.Close() // it was only read
+	if err != nil {
+		return false
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, ufs.TempPrefix) {
+			return false
+		}
+	}
+	for _, name := range names {
+		_ = s.root.Remove(ufs.Join(dir, name)) // the directory's own removal tells
+	}
+	return true
 }
 
 // SetAttr implements ufs.AttrSetter. Owner and group are names or numbers.

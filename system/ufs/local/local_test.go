@@ -198,3 +198,32 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("mkdir on a read-only disk: %v", err)
 	}
 }
+
+// TestRemoveDirectoryWithWriters: a directory that looks empty goes, also while writers have temporary files in it; their
+// commits fail. One with a real entry stays, and its writers go on.
+func TestRemoveDirectoryWithWriters(t *testing.T) {
+	dir := t.TempDir()
+	s, err := local.Open(host.NewReal(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for _, entry := range []bool{false, true} {
+		w, err := s.Create(ctx, "d/f", 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if entry {
+			ufstest.Put(ctx, t, s, "d/real", []byte("x"))
+		}
+		removed := s.Remove(ctx, "d")
+		_, committed := w.Commit(ctx)
+		w.Abort()
+		if entry && (!dfs.IsKind(removed, dfs.NotEmpty) || committed != nil) {
+			t.Errorf("with an entry: removed %v, committed %v", removed, committed)
+		}
+		if !entry && (removed != nil || committed == nil) {
+			t.Errorf("with a temporary file alone: removed %v, committed %v", removed, committed)
+		}
+	}
+}
