@@ -199,10 +199,17 @@ func TestCorruptedJournalTail(t *testing.T) {
 		}
 		return b
 	})
+	started := strings.Count(victim.Log(10_000), "master is up") // of its first life
 	if err := victim.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
+	for victim.Running() && strings.Count(victim.Log(10_000), "master is up") <= started {
+		if time.Now().After(deadline) {
+			t.Fatalf("the master neither serves nor refuses to start:\n%s", victim.Log(10))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	if !victim.Running() {
 		log := victim.Log(5)
 		if !strings.Contains(log, "corrupted") || !strings.Contains(log, "journal") {

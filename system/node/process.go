@@ -57,14 +57,14 @@ type stoppable interface {
 }
 
 // run starts a process, says so, and stops it when ctx ends.
-func run(ctx context.Context, log *slog.Logger, what string, start func() (stoppable, error)) error {
+func run(ctx context.Context, h host.Host, log *slog.Logger, what string, start func() (stoppable, error)) error {
 	s, err := start()
 	if err != nil {
 		return err
 	}
 	<-ctx.Done()
 	log.Info("stopping", "process", what)
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	stop, cancel := h.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	return s.Stop(stop)
 }

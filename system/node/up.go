@@ -70,7 +70,7 @@ func Up(ctx context.Context, h host.Host, cfg UpConfig) error {
 		<-ctx.Done()
 		fmt.Fprintln(cfg.Out, "stopping; start it again with the same --dir to find everything as it was")
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	stop, cancel := h.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if errors.Is(err, context.Canceled) {
 		err = nil

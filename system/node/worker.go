@@ -31,7 +31,7 @@ type Worker struct {
 
 // RunWorker runs a worker until ctx ends.
 func RunWorker(ctx context.Context, h host.Host, cfg *config.Config, log *slog.Logger) error {
-	return run(ctx, log, "worker", func() (stoppable, error) {
+	return run(ctx, h, log, "worker", func() (stoppable, error) {
 		w, err := StartWorker(h, cfg, log, drivers.Drivers{})
 		if err != nil {
 			return nil, err
