@@ -137,6 +137,14 @@ func hollow(op *proto.Operation) bool {
 	if op == nil || op.Kind == nil {
 		return true
 	}
+	switch k := op.Kind.(type) { // what comes by the thousand does without reflection
+	case *proto.Operation_GetStatus:
+		return k == nil || k.GetStatus == nil
+	case *proto.Operation_CreateFile:
+		return k == nil || k.CreateFile == nil
+	case *proto.Operation_CompleteFile:
+		return k == nil || k.CompleteFile == nil
+	}
 	m := op.ProtoReflect()
 	set := m.WhichOneof(m.Descriptor().Oneofs().Get(0))
 	return set == nil || !m.Get(set).Message().IsValid()

@@ -29,6 +29,7 @@ type Master struct {
 
 // RunMaster runs a master until ctx ends, then hands leadership over and stops.
 func RunMaster(ctx context.Context, h host.Host, cfg *config.Config, log *slog.Logger) error {
+	tuneMemory(&cfg.Master)
 	return run(ctx, h, log, "master", func() (stoppable, error) {
 		m, err := StartMaster(h, cfg, log, drivers.Drivers{})
 		if err != nil {

@@ -1,6 +1,7 @@
 package inodestore
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
@@ -130,4 +131,35 @@ func BenchmarkDisk(b *testing.B) {
 	b.ReportMetric(float64(total.TablesSize)/benchFiles, "B/inode")
 	b.ReportMetric(float64(st.Inodes), "inodes")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkCreates: the effects of creates by many callers in one directory, 32 creates an entry, among a million.
+func BenchmarkCreates(b *testing.B) {
+	for _, d := range benchDrivers[:1] {
+		b.Run(d.name, func(b *testing.B) {
+			s, err := d.open(host.NewReal(), b.TempDir()+"/s")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			b.ReportAllocs()
+			id := dfs.InodeID(1000)
+			index := uint64(0)
+			for made := 0; made < b.N; made += 32 {
+				index++
+				err := s.Apply(index, func(w Batch) {
+					for c := range 32 {
+						id++
+						w.PutInode(&Inode{ID: id, Parent: 77, Name: fmt.Sprintf("sample-%02d-%08d.jpg", (made+c)%64, made/64), Mode: 0o644, Owner: "root", Group: "root", BlockSize: 64 << 20, LastVersion: 1, Writing: true, ModTime: time.Unix(1_750_000_000, 0)})
+						key := binary.BigEndian.AppendUint64(nil, uint64(id))
+						w.PutRecord(TableLocation, key, []byte("12345678sample-00-00000000.jpg"))
+						w.PutRecord(TableOpenWrite, binary.BigEndian.AppendUint32(key, 1), key)
+					}
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

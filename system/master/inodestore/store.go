@@ -53,12 +53,12 @@ type Table byte
 // The tables.
 const (
 	TableMeta      Table = 'm' // applied index and journal position, id counters, cluster id
-	TableLocation  Table = 'l' // inode id -> parent id, name: every directory; files that are open, unpersisted, pinned or have a TTL
+	TableLocation  Table = 'l' // inode id -> parent id, name: every directory; files that are unpersisted, pinned or have a TTL
 	TableSession   Table = 's' // session id [first sequence] -> session, answers
 	TableMount     Table = 'M' // mount id -> mount
 	TableTTL       Table = 't' // expiry ‖ inode id -> nothing
 	TablePersist   Table = 'p' // inode id -> what is to be persisted
-	TableOpenWrite Table = 'w' // inode id ‖ version -> session
+	TableOpenWrite Table = 'w' // inode id -> version, session, write type, parent id, name
 	TableGarbage   Table = 'g' // inode id of a removed directory -> what is left to remove below it
 )
 

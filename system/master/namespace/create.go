@@ -171,7 +171,6 @@ func (t *txn) newFile(r *Request, parent *inodestore.Inode, name string, op *pro
 		n.BlockSize = dfs.DefaultBlockSizeBytes
 	}
 	t.putInode(n)
-	t.putLocation(n)
 	t.beginWrite(r, n, dfs.WriteType(op.WriteType))
 	return n
 }
@@ -180,8 +179,12 @@ func (t *txn) putLocation(n *inodestore.Inode) {
 	t.putRecord(inodestore.TableLocation, idKey(uint64(n.ID)), location{n.Parent, n.Name}.encode())
 }
 
+func (t *txn) putOpenWrite(id dfs.InodeID, w openWrite) {
+	t.putRecord(inodestore.TableOpenWrite, idKey(uint64(id)), w.encode())
+}
+
 func (t *txn) beginWrite(r *Request, n *inodestore.Inode, w dfs.WriteType) {
-	t.putRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, n.LastVersion), openWrite{r.Session, w}.encode())
+	t.putOpenWrite(n.ID, openWrite{location{n.Parent, n.Name}, n.LastVersion, r.Session, w})
 	t.answer.inode, t.answer.version = n.ID, n.LastVersion
 }
 
@@ -199,15 +202,11 @@ func (t *txn) overwrite(r *Request, f found, p dfs.Path, op *proto.CreateFile) (
 		return nil, err
 	}
 	n := *f.inode
-	if n.Writing {
-		t.deleteRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, n.LastVersion))
-	}
 	n.LastVersion, n.Writing = n.LastVersion+1, true
 	if op.BlockSize != 0 && n.Version == 0 {
 		n.BlockSize = op.BlockSize
 	}
 	t.putInode(&n)
-	t.putLocation(&n)
 	t.beginWrite(r, &n, dfs.WriteType(op.WriteType))
 	return &n, nil
 }
@@ -262,12 +261,11 @@ func persistAfter(w dfs.WriteType) dfs.PersistState {
 func (e *Evaluator) NeedsStore(id dfs.InodeID, version uint32) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	value, err := e.view.record(inodestore.TableOpenWrite, openWriteKey(id, version))
-	if err != nil || value == nil {
+	open, found, err := openWriteOf(e.view.record, id)
+	if err != nil || !found || open.version != version {
 		return false // Complete says what is wrong
 	}
-	open, err := decodeOpenWrite(value)
-	return err == nil && persistAfter(open.writeType) == dfs.Persisted
+	return persistAfter(open.writeType) == dfs.Persisted
 }
 
 // writing finds the inode whose version r is writing. A version belongs to the session that began it and, since session
@@ -305,19 +303,15 @@ func (e *Evaluator) CheckLeft(r Request, p dfs.Path, op string) error {
 
 // openVersion finds an open write, whoever it belongs to.
 func (e *Evaluator) openVersion(id dfs.InodeID, version uint32, op, path string) (*inodestore.Inode, openWrite, error) {
-	value, err := e.view.record(inodestore.TableOpenWrite, openWriteKey(id, version))
+	open, found, err := openWriteOf(e.view.record, id)
 	if err != nil {
 		return nil, openWrite{}, dfs.Wrap(err, op, path)
 	}
-	if value == nil {
+	if !found || open.version != version {
 		return nil, openWrite{}, dfs.Errorf(dfs.Stale, op, path,
 			"version %d of inode %d is not being written: it was completed, removed, taken over by another writer, or its session expired", version, id)
 	}
-	open, err := decodeOpenWrite(value)
-	if err != nil {
-		return nil, open, err
-	}
-	n, err := located(e.view, e.view.record, id)
+	n, err := open.find(e.view, id)
 	if err == nil && n == nil {
 		err = dfs.Errorf(dfs.NotFound, op, path, "the file was removed while it was being written")
 	}
@@ -327,7 +321,7 @@ func (e *Evaluator) openVersion(id dfs.InodeID, version uint32, op, path string)
 // publish replaces before by n, keeping the records in step with it.
 func (t *txn) publish(before, n *inodestore.Inode) {
 	t.putInode(n)
-	t.deleteRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, n.Version))
+	t.deleteRecord(inodestore.TableOpenWrite, idKey(uint64(n.ID)))
 	t.reindex(before, n)
 }
 
@@ -395,14 +389,14 @@ func (e *Evaluator) Abandon(ctx context.Context, r Request, op *proto.AbandonFil
 		if err != nil {
 			return err
 		}
-		t.abandon(n, op.Version)
+		t.abandon(n)
 		return nil
 	})
 	return out, err
 }
 
-func (t *txn) abandon(n *inodestore.Inode, version uint32) {
-	t.deleteRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, version))
+func (t *txn) abandon(n *inodestore.Inode) {
+	t.deleteRecord(inodestore.TableOpenWrite, idKey(uint64(n.ID)))
 	if n.Version == 0 {
 		t.drop(n)
 		return

@@ -152,16 +152,41 @@ func demandEntry(r *Request, parent, n *inodestore.Inode, op string, p dfs.Path)
 	return dfs.Errorf(dfs.PermissionDenied, op, string(p), "its directory has the sticky bit: only the owner may remove or rename it")
 }
 
-// located finds an inode by id through its location record; nil when there is none.
-func located(t tree, record func(inodestore.Table, []byte) ([]byte, error), id dfs.InodeID) (*inodestore.Inode, error) {
+// recordReader reads one record: of what is applied, or of what will be.
+type recordReader func(inodestore.Table, []byte) ([]byte, error)
+
+// located finds an inode by id through its location or, when it has none, its open write; nil when it has neither.
+func located(t tree, record recordReader, id dfs.InodeID) (*inodestore.Inode, error) {
 	value, err := record(inodestore.TableLocation, idKey(uint64(id)))
-	if err != nil || value == nil {
+	if err != nil {
 		return nil, err
+	}
+	if value == nil {
+		open, found, err := openWriteOf(record, id)
+		if err != nil || !found {
+			return nil, err
+		}
+		return open.find(t, id)
 	}
 	l, err := decodeLocation(value)
 	if err != nil {
 		return nil, err
 	}
+	return l.find(t, id)
+}
+
+// openWriteOf reads the open write of an inode, if it has one.
+func openWriteOf(record recordReader, id dfs.InodeID) (open openWrite, found bool, err error) {
+	value, err := record(inodestore.TableOpenWrite, idKey(uint64(id)))
+	if err != nil || value == nil {
+		return openWrite{}, false, err
+	}
+	open, err = decodeOpenWrite(value)
+	return open, err == nil, err
+}
+
+// find is the inode at l, if it still is the one with this id; nil otherwise.
+func (l location) find(t tree, id dfs.InodeID) (*inodestore.Inode, error) {
 	n, err := t.Child(l.parent, l.name)
 	if err != nil || n == nil || n.ID != id {
 		return nil, err
@@ -173,7 +198,7 @@ func located(t tree, record func(inodestore.Table, []byte) ([]byte, error), id d
 const maxTreeDepth = dfs.MaxPathBytes
 
 // pathOf walks up to the root through the location records of directories.
-func pathOf(t tree, record func(inodestore.Table, []byte) ([]byte, error), n *inodestore.Inode) (dfs.Path, error) {
+func pathOf(t tree, record recordReader, n *inodestore.Inode) (dfs.Path, error) {
 	names := []string{}
 	for depth := 0; n.ID != dfs.RootID; depth++ {
 		if depth > maxTreeDepth {

@@ -396,6 +396,9 @@ func checkRecords(t *testing.T, m *Machine) {
 					t.Errorf("inode %d %q: its location says %v, %v", n.ID, n.Name, l, err)
 				}
 			}
+			if _, found, err := openWriteOf(m.store.Record, n.ID); found != n.Writing || err != nil {
+				t.Errorf("inode %d %q: being written is %v, it has an open write: %v, %v", n.ID, n.Name, n.Writing, found, err)
+			}
 			if n.IsDir() {
 				walk(n.ID)
 			}
@@ -407,7 +410,8 @@ func checkRecords(t *testing.T, m *Machine) {
 		inodestore.TableLocation: func(n *inodestore.Inode, _ []byte) bool { return needsLocation(n) },
 		inodestore.TablePersist:  func(n *inodestore.Inode, _ []byte) bool { return n.Persist == dfs.ToBePersisted },
 		inodestore.TableOpenWrite: func(n *inodestore.Inode, key []byte) bool {
-			return n.Writing && parseOpenKey(key).version == n.LastVersion
+			open, found, err := openWriteOf(m.store.Record, n.ID)
+			return err == nil && found && n.Writing && open.version == n.LastVersion && open.location == location{n.Parent, n.Name}
 		},
 		inodestore.TableGarbage: func(*inodestore.Inode, []byte) bool { return false },
 	} {

@@ -79,8 +79,8 @@ func (e *Evaluator) Rename(ctx context.Context, r Request, from, to dfs.Path, op
 		moved.Parent, moved.Name = plan.parent.ID, to.Name()
 		t.deleteInode(plan.source)
 		t.putInode(&moved)
-		if needsLocation(&moved) {
-			t.putLocation(&moved)
+		if err := t.relocate(&moved); err != nil {
+			return err
 		}
 		if moved.Persist == dfs.Persisted {
 			if err := t.persistParents(&moved); err != nil {
@@ -91,6 +91,23 @@ func (e *Evaluator) Rename(ctx context.Context, r Request, from, to dfs.Path, op
 		return nil
 	})
 	return out, err
+}
+
+// relocate makes the records that lead to an inode lead to its new place.
+func (t *txn) relocate(moved *inodestore.Inode) error {
+	if needsLocation(moved) {
+		t.putLocation(moved)
+	}
+	if !moved.Writing {
+		return nil
+	}
+	open, found, err := openWriteOf(t.e.view.record, moved.ID)
+	if err != nil || !found {
+		return err
+	}
+	open.location = location{moved.Parent, moved.Name}
+	t.putOpenWrite(moved.ID, open)
+	return nil
 }
 
 type renamePlan struct {
@@ -279,7 +296,7 @@ func (t *txn) drop(n *inodestore.Inode) {
 		t.deleteRecord(inodestore.TablePersist, key)
 	}
 	if n.Writing {
-		t.deleteRecord(inodestore.TableOpenWrite, openWriteKey(n.ID, n.LastVersion))
+		t.deleteRecord(inodestore.TableOpenWrite, key)
 	}
 }
 

@@ -1,7 +1,6 @@
 package namespace
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -63,16 +62,14 @@ func (o *overlay) record(t inodestore.Table, key []byte) ([]byte, error) {
 }
 
 // openWrites lists what a session has begun to write and is not applied yet.
-func (o *overlay) openWrites(id dfs.SessionID) []openKey {
-	var out []openKey
+func (o *overlay) openWrites(id dfs.SessionID) []dfs.InodeID {
+	var out []dfs.InodeID
 	for k, p := range o.records {
 		if w, err := decodeOpenWrite(p.value); k.table == inodestore.TableOpenWrite && p.value != nil && err == nil && w.session == id {
-			out = append(out, parseOpenKey([]byte(k.key)))
+			out = append(out, dfs.InodeID(keyID([]byte(k.key))))
 		}
 	}
-	slices.SortFunc(out, func(a, b openKey) int {
-		return cmp.Or(cmp.Compare(a.inode, b.inode), cmp.Compare(a.version, b.version))
-	})
+	slices.Sort(out)
 	return out
 }
 

@@ -25,10 +25,6 @@ func keyID(key []byte) uint64 {
 	return binary.BigEndian.Uint64(key)
 }
 
-func openWriteKey(id dfs.InodeID, version uint32) []byte {
-	return binary.BigEndian.AppendUint32(idKey(uint64(id)), version)
-}
-
 // ttlKey sorts by expiry. Nanoseconds since 1970 end in 2262, and modification times are anybody's to set: what lies
 // outside counts as the nearest moment that has a number, instead of wrapping round to the other end of time.
 func ttlKey(expiry time.Time, id dfs.InodeID) []byte {
@@ -74,26 +70,37 @@ func decodeLocation(b []byte) (location, error) {
 	return location{dfs.InodeID(parent), string(b[n:])}, nil
 }
 
-// openWrite says who is writing a version: the value of TableOpenWrite.
+// openWrite says who is writing a version and where its file is found: the value of TableOpenWrite, at the inode's id.
 type openWrite struct {
+	location
+	version   uint32
 	session   dfs.SessionID
 	writeType dfs.WriteType
 }
 
 func (w openWrite) encode() []byte {
-	return append(binary.AppendUvarint(nil, uint64(w.session)), byte(w.writeType))
+	dst := make([]byte, 0, 4*binary.MaxVarintLen64+len(w.name))
+	dst = binary.AppendUvarint(dst, uint64(w.version))
+	dst = binary.AppendUvarint(dst, uint64(w.session))
+	dst = append(dst, byte(w.writeType))
+	dst = binary.AppendUvarint(dst, uint64(w.parent))
+	return append(dst, w.name...)
 }
 
 func decodeOpenWrite(b []byte) (openWrite, error) {
-	session, n := binary.Uvarint(b)
-	if n <= 0 || n+1 != len(b) {
+	d := decoder{b: b}
+	w := openWrite{version: uint32(d.uvarint()), session: dfs.SessionID(d.uvarint()), writeType: dfs.WriteType(d.byte())}
+	w.parent = dfs.InodeID(d.uvarint())
+	w.name = string(d.b)
+	if d.err != nil {
 		return openWrite{}, dfs.Errorf(dfs.Corrupted, "decode open write", "", "impossible value %x", b)
 	}
-	return openWrite{dfs.SessionID(session), dfs.WriteType(b[n])}, nil
+	return w, nil
 }
 
-// needsLocation tells whether id -> (parent, name) is kept: for every directory, and for a file while something other
-// than its path refers to it.
+// needsLocation tells whether a location record is kept: for every directory, and for a file with content while something
+// other than its path refers to it. A file that is being written is found through its open write too, and one without
+// content by that alone: a create writes two records, not three.
 func needsLocation(n *inodestore.Inode) bool {
-	return n.IsDir() || n.Writing || n.Persist != dfs.Persisted || n.Pinned || n.TTL > 0
+	return n.IsDir() || n.Version > 0 && (n.Persist != dfs.Persisted || n.Pinned || n.TTL > 0)
 }

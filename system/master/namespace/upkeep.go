@@ -90,7 +90,7 @@ func (e *Evaluator) CloseSession(ctx context.Context, id dfs.SessionID) error {
 		writes := e.view.openWrites(id)
 		err := e.m.store.Records(inodestore.TableOpenWrite, nil, nil, func(key, value []byte) bool {
 			if w, err := decodeOpenWrite(value); err == nil && w.session == id {
-				writes = append(writes, parseOpenKey(key))
+				writes = append(writes, dfs.InodeID(keyID(key)))
 			}
 			return true
 		})
@@ -98,10 +98,9 @@ func (e *Evaluator) CloseSession(ctx context.Context, id dfs.SessionID) error {
 			return err
 		}
 		t.deleteRecord(inodestore.TableSession, idKey(uint64(id)))
-		for _, w := range writes {
-			n, open, err := e.openVersion(w.inode, w.version, "close session", "")
-			if err == nil && open.session == id {
-				t.abandon(n, w.version)
+		for _, inode := range writes {
+			if err := t.abandonOf(id, inode); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -112,16 +111,17 @@ func (e *Evaluator) CloseSession(ctx context.Context, id dfs.SessionID) error {
 	return t.Wait(ctx)
 }
 
-type openKey struct {
-	inode   dfs.InodeID
-	version uint32
-}
-
-func parseOpenKey(key []byte) openKey {
-	if len(key) != 12 {
-		return openKey{}
+// abandonOf abandons what a session is writing of an inode. Another session may have taken it over, or it is gone.
+func (t *txn) abandonOf(session dfs.SessionID, id dfs.InodeID) error {
+	open, found, err := openWriteOf(t.e.view.record, id)
+	if err != nil || !found || open.session != session {
+		return err
 	}
-	return openKey{dfs.InodeID(keyID(key)), uint32(key[8])<<24 | uint32(key[9])<<16 | uint32(key[10])<<8 | uint32(key[11])}
+	n, err := open.find(t.e.view, id)
+	if err == nil && n != nil {
+		t.abandon(n)
+	}
+	return err
 }
 
 // CollectGarbage removes up to limit entries below removed directories and tells how many; 0 means that none are left.
