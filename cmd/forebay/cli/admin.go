@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	pb "github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/rpc"
 )
@@ -24,35 +25,67 @@ type masterAnswer struct {
 	err     error
 }
 
-// eachMaster runs call for each configured master, one after the other.
-func (a *app) eachMaster(ctx context.Context, call func(ctx context.Context, address string, admin pb.AdminClient) error) error {
+// masterDoor is one configured master, and how long it has to answer.
+type masterDoor struct {
+	address string
+	admin   pb.AdminClient
+	timeout time.Duration
+}
+
+// withMasters calls use with a door to each configured master. Nothing is asked yet, so none of them needs to be there.
+func (a *app) withMasters(use func([]masterDoor) error) error {
 	loaded, err := a.load(nil)
 	if err != nil {
 		return err
 	}
 	pool := rpc.NewPool(a.h, 0)
 	defer func() { _ = pool.Close() }() // it has no state to lose
+	var doors []masterDoor
 	for _, address := range loaded.Config.Client.Masters {
 		conn, err := pool.Get(address)
 		if err != nil {
 			return err
 		}
-		bounded, cancel := a.h.WithTimeout(ctx, loaded.Config.Client.Timeout)
-		err = call(bounded, address, pb.NewAdminClient(conn))
-		cancel()
-		if err != nil {
-			return err
-		}
+		doors = append(doors, masterDoor{address, pb.NewAdminClient(conn), loaded.Config.Client.Timeout})
 	}
-	return nil
+	return use(doors)
 }
 
-// reports asks every configured master. One that does not answer is part of the answer, not an error of the command.
-func (a *app) reports(ctx context.Context) (answers []masterAnswer, err error) {
-	err = a.eachMaster(ctx, func(ctx context.Context, address string, admin pb.AdminClient) error {
-		report, err := admin.Report(ctx, &pb.ReportRequest{})
-		answers = append(answers, masterAnswer{address, report, dfs.Wrap(rpc.FromStatus(err), "ask master", address)})
+// eachMaster runs call for each configured master, one after the other, and stops at the first error.
+func (a *app) eachMaster(ctx context.Context, call func(ctx context.Context, address string, admin pb.AdminClient) error) error {
+	return a.withMasters(func(doors []masterDoor) error {
+		for _, m := range doors {
+			bounded, cancel := a.h.WithTimeout(ctx, m.timeout)
+			err := call(bounded, m.address, m.admin)
+			cancel()
+			if err != nil {
+				return err
+			}
+		}
 		return nil
+	})
+}
+
+// reports asks every configured master, all at the same time: an operator asks when something is wrong, and several that
+// do not answer must not add up. One that does not answer is part of the answer, not an error of the command. The answers
+// are in the order of the configuration.
+func (a *app) reports(ctx context.Context) (answers []masterAnswer, err error) {
+	err = a.withMasters(func(doors []masterDoor) error {
+		answers = make([]masterAnswer, len(doors))
+		g := host.NewGroup(a.h, 0)
+		for i, m := range doors {
+			ask := func() error {
+				bounded, cancel := a.h.WithTimeout(ctx, m.timeout)
+				defer cancel()
+				report, err := m.admin.Report(bounded, &pb.ReportRequest{})
+				answers[i] = masterAnswer{m.address, report, dfs.Wrap(rpc.FromStatus(err), "ask master", m.address)}
+				return nil
+			}
+			if err := g.Go(ctx, "report", ask); err != nil {
+				answers[i] = masterAnswer{address: m.address, err: err}
+			}
+		}
+		return g.Wait(context.WithoutCancel(ctx)) // each ends with its own timeout
 	})
 	return answers, err
 }
