@@ -9,7 +9,6 @@ import (
 	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/master/metasync"
 	"github.com/forebay/forebay/system/master/namespace"
-	"github.com/forebay/forebay/system/proto"
 )
 
 // Pace of a new leader and of one whose disk refuses.
@@ -159,21 +158,6 @@ func (m *Master) newLeadership(term uint64, onFatal func(error)) (*leadership, e
 		l.task("mount-root", l.mountRoot)
 	}
 	return l, nil
-}
-
-// mountRoot mounts the configured under store at / of a cluster that has nothing yet. A cluster that has something is
-// left alone: its operator may have unmounted the root.
-func (l *leadership) mountRoot() {
-	for l.ctx.Err() == nil && len(l.m.machine.Mounts().All()) == 0 {
-		_, err := l.mount(l.ctx, l.own(), dfs.Root, &proto.MountUfs{Path: "/", Uri: l.m.cfg.RootURI, SyncInterval: int64(metasync.Never)})
-		if err == nil || dfs.IsKind(err, dfs.NotEmpty) {
-			return
-		}
-		l.m.log.Warn("cannot mount the root's under store; trying again", "uri", l.m.cfg.RootURI, "error", err)
-		if l.m.h.Sleep(l.ctx, mountRootRetry) != nil {
-			return
-		}
-	}
 }
 
 // end refuses new work and ends the tasks. Mutations that were proposed end as the journal decides; their callers are told

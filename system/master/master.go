@@ -10,40 +10,10 @@ import (
 	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/journal"
 	"github.com/forebay/forebay/system/master/blockmap"
-	"github.com/forebay/forebay/system/master/inodestore"
 	"github.com/forebay/forebay/system/master/namespace"
 	"github.com/forebay/forebay/system/master/workerregistry"
 	"github.com/forebay/forebay/system/proto"
 	"google.golang.org/grpc"
-)
-
-// Config is what a master is made of.
-type Config struct {
-	Host    host.Host
-	ID      string // its member id in the journal
-	Address string // for clients and workers, as they reach it
-	// Store and OpenJournal: the journal is opened on the state machine that lies in the store.
-	Store       inodestore.Store
-	OpenJournal func(journal.StateMachine) (journal.Journal, error)
-	OpenStore   OpenStore
-	Superuser   string // passes permission checks and owns the root
-	Group       string // of the root
-	Version     string
-	Log         *slog.Logger
-	// RootURI is mounted at / when the cluster is made; empty: nothing is.
-	RootURI        string
-	BlockSizeBytes int64 // of files whose writers do not say; 0: dfs.DefaultBlockSizeBytes
-
-	WorkerLostAfter time.Duration // 0: DefaultWorkerLostAfter
-	SessionTimeout  time.Duration // 0: DefaultSessionTimeout
-	SafeStart       time.Duration // 0: DefaultSafeStart
-}
-
-// Defaults.
-const (
-	DefaultWorkerLostAfter = 30 * time.Second
-	DefaultSessionTimeout  = 10 * time.Minute
-	DefaultSafeStart       = 10 * time.Second // a new leader does not call data lost before
 )
 
 // Master is one master process.
@@ -93,22 +63,6 @@ func New(cfg Config) (*Master, error) {
 	}
 	m.ctx, m.cancel = m.h.WithCancel(context.Background())
 	return m, nil
-}
-
-func withDefaults(cfg Config) Config {
-	if cfg.WorkerLostAfter == 0 {
-		cfg.WorkerLostAfter = DefaultWorkerLostAfter
-	}
-	if cfg.SessionTimeout == 0 {
-		cfg.SessionTimeout = DefaultSessionTimeout
-	}
-	if cfg.SafeStart == 0 {
-		cfg.SafeStart = DefaultSafeStart
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	return cfg
 }
 
 // RegisterServices adds the master's services to s.
@@ -168,47 +122,4 @@ func (m *Master) notLeader(op string) *dfs.Error {
 		err.Detail += "; it could not: " + t.err.Error()
 	}
 	return err
-}
-
-// Gauges are the figures that an operator watches, by metric name. They are read when asked for.
-func (m *Master) Gauges() map[string]func() float64 {
-	store := m.machine.Store()
-	return map[string]func() float64{
-		"serving": func() float64 {
-			if m.Serving() {
-				return 1
-			}
-			return 0
-		},
-		"applied_index":         func() float64 { return float64(store.AppliedIndex()) },
-		"flushed_index":         func() float64 { return float64(store.FlushedIndex()) },
-		"commit_index":          func() float64 { return float64(m.journal.CommitIndex()) },
-		"term":                  func() float64 { return float64(m.journal.Status().Term) },
-		"journal_bytes":         func() float64 { return float64(m.journal.Status().LogBytes) },
-		"inodes":                func() float64 { return float64(store.Stats().Inodes) },
-		"store_bytes":           func() float64 { return float64(store.Stats().DiskBytes) },
-		"cache_bytes":           func() float64 { return float64(store.Stats().CacheBytes) },
-		"cache_hits_total":      func() float64 { return float64(store.Stats().CacheHits) },
-		"cache_misses_total":    func() float64 { return float64(store.Stats().CacheMisses) },
-		"sessions":              func() float64 { return float64(m.machine.Sessions()) },
-		"blocks":                func() float64 { return float64(m.blocks.Len()) },
-		"workers":               func() float64 { return float64(len(m.workers.List())) },
-		"registrations_running": func() float64 { return float64(m.registering.Held()) },
-	}
-}
-
-// RegisteredWorkers is how many live workers have reported all of their blocks.
-func (m *Master) RegisteredWorkers() int {
-	n := 0
-	for _, w := range m.workers.List() {
-		if w.Live && w.Registered {
-			n++
-		}
-	}
-	return n
-}
-
-// RootMounted tells whether the configured under store of / is in place, or none is configured.
-func (m *Master) RootMounted() bool {
-	return m.cfg.RootURI == "" || len(m.machine.Mounts().All()) > 0
 }

@@ -2,11 +2,8 @@ package master
 
 import (
 	"context"
-	"slices"
 
 	"github.com/forebay/forebay/system/dfs"
-	"github.com/forebay/forebay/system/host"
-	"github.com/forebay/forebay/system/master/inodestore"
 	"github.com/forebay/forebay/system/master/namespace"
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/rpc"
@@ -52,180 +49,11 @@ func refuse(err *dfs.Error) *proto.ResultBatch {
 	return &proto.ResultBatch{Error: rpc.ErrorToProto(err)}
 }
 
-// execution is one batch under way. Its operations come from callers that do not wait for each other, so their order is
-// free: fast mutations are evaluated first and commit together; reads share one proof of leadership; operations that
-// ask an under store run as tasks beside them.
-type execution struct {
-	l       *leadership
-	ctx     context.Context
-	req     namespace.Request
-	results []*proto.Result
-	tickets []waiting
-	reads   []int
-	verdict []int // errors that may stem from pending proposals (INV-3 of package namespace)
-	slow    *host.Group
-}
-
-type waiting struct {
-	index  int
-	ticket *namespace.Ticket
-	answer answering
-}
-
-func (x *execution) run(ops []*proto.Operation) {
-	for i, op := range ops {
-		x.start(i, op, len(ops) == 1)
-	}
-	x.awaitMutations()
-	x.answerReads(ops)
-	x.settleVerdicts()
-	if x.slow != nil {
-		if err := x.slow.Wait(context.WithoutCancel(x.ctx)); err != nil {
-			panic(err) // tasks put their errors into their results
-		}
-	}
-}
-
-// start evaluates a fast mutation, queues a read, or starts a task for what may wait for an under store.
-func (x *execution) start(i int, op *proto.Operation, alone bool) {
-	if hollow(op) {
-		x.fail(i, dfs.Errorf(dfs.InvalidArgument, "execute operation", "", "operation %d of the batch says nothing to do", i))
-		return
-	}
-	req := x.req
-	req.Sequence = op.Sequence
-	if isRead(op) {
-		x.reads = append(x.reads, i)
-		return
-	}
-	if f := x.l.fast(op); f != nil {
-		ticket, answer, err := f(x.ctx, req)
-		if err != nil {
-			x.fail(i, err)
-			x.verdict = append(x.verdict, i)
-			return
-		}
-		x.tickets = append(x.tickets, waiting{i, ticket, answer})
-		return
-	}
-	task := func() error {
-		x.results[i] = x.l.runSlow(x.ctx, req, op)
-		return nil
-	}
-	if alone {
-		_ = task()
-		return
-	}
-	x.spawn(i, "metadata-operation", task)
-}
-
-func (x *execution) spawn(i int, name string, task func() error) {
-	if x.slow == nil {
-		x.slow = host.NewGroup(x.l.m.h, 0)
-	}
-	if err := x.slow.Go(x.ctx, name, task); err != nil {
-		x.fail(i, err)
-	}
-}
-
-func (x *execution) fail(i int, err error) { x.results[i] = errorResult(err) }
-
 func errorResult(err error) *proto.Result { return &proto.Result{Error: rpc.ErrorToProto(err)} }
-
-// hollow tells whether an operation or its message is missing. The wire cannot carry such a one, a caller in process can.
-func hollow(op *proto.Operation) bool {
-	if op == nil || op.Kind == nil {
-		return true
-	}
-	switch k := op.Kind.(type) { // what comes by the thousand does without reflection
-	case *proto.Operation_GetStatus:
-		return k == nil || k.GetStatus == nil
-	case *proto.Operation_CreateFile:
-		return k == nil || k.CreateFile == nil
-	case *proto.Operation_CompleteFile:
-		return k == nil || k.CompleteFile == nil
-	}
-	m := op.ProtoReflect()
-	set := m.WhichOneof(m.Descriptor().Oneofs().Get(0))
-	return set == nil || !m.Get(set).Message().IsValid()
-}
-
-func isRead(op *proto.Operation) bool {
-	switch op.Kind.(type) {
-	case *proto.Operation_GetStatus, *proto.Operation_ListStatus, *proto.Operation_LocateBlocks,
-		*proto.Operation_ListMounts, *proto.Operation_ListWorkers:
-		return true
-	}
-	return false
-}
-
-func (x *execution) awaitMutations() {
-	for _, w := range x.tickets {
-		if err := w.ticket.Wait(x.ctx); err != nil {
-			x.fail(w.index, err)
-			continue
-		}
-		res, err := w.answer(w.ticket)
-		if err != nil {
-			res = errorResult(err)
-		}
-		x.results[w.index] = res
-	}
-}
-
-// settleVerdicts makes sure that errors describe committed state at a leader that still leads.
-func (x *execution) settleVerdicts() {
-	if len(x.verdict) == 0 {
-		return
-	}
-	if err := x.l.settle(x.ctx); err != nil {
-		for _, i := range x.verdict {
-			x.fail(i, err)
-		}
-	}
-}
 
 func (l *leadership) settle(ctx context.Context) error {
 	if err := l.e.Settle(ctx); err != nil {
 		return err
 	}
 	return l.reads.Wait(ctx)
-}
-
-// answerReads answers what the applied state can answer; paths that must first be compared with their under store run as
-// tasks.
-func (x *execution) answerReads(ops []*proto.Operation) {
-	if len(x.reads) == 0 {
-		return
-	}
-	if err := x.l.reads.Wait(x.ctx); err != nil {
-		for _, i := range x.reads {
-			x.fail(i, err)
-		}
-		return
-	}
-	var stale []int
-	for some := range slices.Chunk(x.reads, readsInView) {
-		_ = x.l.m.machine.View(func(r inodestore.Reader) error { // the closure answers into results
-			for _, i := range some {
-				res, sync := x.l.read(r, &x.req, ops[i])
-				x.results[i] = res
-				if sync {
-					stale = append(stale, i)
-				}
-			}
-			return nil
-		})
-	}
-	for _, i := range stale {
-		task := func() error {
-			x.results[i] = x.l.readSynced(x.ctx, x.req, ops[i], x.results[i])
-			return nil
-		}
-		if len(ops) == 1 {
-			_ = task()
-			continue
-		}
-		x.spawn(i, "metadata-sync", task)
-	}
 }

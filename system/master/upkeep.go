@@ -75,52 +75,6 @@ func blocksOf(n *inodestore.Inode) uint32 {
 	return uint32(min(max(blocks, 0), namespace.MaxFileBlocks))
 }
 
-func (l *leadership) expireTTLs() {
-	due, next, err := l.m.machine.DueTTLs(l.m.h.Now(), l.ttlCursor, ttlStep)
-	if err != nil {
-		l.m.log.Warn("cannot list due TTLs", "error", err)
-		return
-	}
-	l.ttlCursor = next
-	for _, d := range due {
-		if err := l.expireTTL(d); err != nil && l.ctx.Err() == nil {
-			l.m.log.Warn("TTL action failed and will be tried again", "path", d.Path, "action", d.Action.String(), "error", err)
-		}
-	}
-}
-
-// expireTTL acts on one file of a list that is old by now: the path may be another file's, and the same file may have a
-// longer TTL or a new content. Every step asks again, under the claim or the evaluator's lock.
-func (l *leadership) expireTTL(d namespace.Due) error {
-	r := l.own()
-	r.OnlyIf = func(n *inodestore.Inode) bool { return n.ID == d.Inode.ID && namespace.Expired(n, l.m.h.Now()) }
-	mount, _ := l.m.machine.Mounts().Resolve(d.Path)
-	var err error
-	if d.Action == dfs.TTLDelete && (mount == nil || !mount.ReadOnly) { // from a read-only mount nothing can go but copies
-		_, err = l.remove(l.ctx, r, d.Path, &proto.Remove{Path: string(d.Path)})
-	} else {
-		err = l.spendTTL(r, d)
-	}
-	if dfs.IsKind(err, dfs.Stale) || dfs.IsKind(err, dfs.NotFound) {
-		return nil
-	}
-	return err
-}
-
-// spendTTL drops cached copies of what the under store has; the only copy of anything stays.
-func (l *leadership) spendTTL(r namespace.Request, d namespace.Due) error {
-	none := int64(0)
-	out, err := l.e.SetAttribute(l.ctx, r, d.Path, &proto.SetAttribute{Ttl: &none}, func(n *inodestore.Inode) {
-		if n.Persist == dfs.Persisted && !n.Pinned {
-			l.forget(n)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	return out.Ticket.Wait(l.ctx)
-}
-
 // own is the leader's own authority.
 func (l *leadership) own() namespace.Request {
 	return namespace.Request{Identity: dfs.Identity{User: l.m.cfg.Superuser}, Superuser: l.m.cfg.Superuser}

@@ -10,20 +10,6 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-const (
-	shards        = 64
-	inlineHolders = 4
-)
-
-// holders is a set of worker numbers; 0 is no worker. More than inlineHolders of them spill into the shard's extra map.
-type holders [inlineHolders]uint16
-
-type shard struct {
-	mu    sync.RWMutex
-	held  map[dfs.BlockID]holders
-	extra map[dfs.BlockID][]uint16
-}
-
 // Map is safe for concurrent use.
 //
 // INV-1: a block is in extra only while all of its inline places are taken, so the inline ones alone say whether anyone
@@ -107,25 +93,6 @@ func (m *Map) Add(w dfs.WorkerID, f dfs.FileVersion, blocks []uint32) bool {
 	return true
 }
 
-func (s *shard) add(b dfs.BlockID, n uint16) bool {
-	h := s.held[b]
-	for i := range h {
-		if h[i] == n {
-			return false
-		}
-		if h[i] == 0 {
-			h[i] = n
-			s.held[b] = h
-			return true
-		}
-	}
-	if slices.Contains(s.extra[b], n) {
-		return false
-	}
-	s.extra[b] = append(s.extra[b], n)
-	return true
-}
-
 // Remove records that w no longer holds the blocks.
 func (m *Map) Remove(w dfs.WorkerID, f dfs.FileVersion, blocks []uint32) {
 	m.mu.RLock()
@@ -145,39 +112,6 @@ func (m *Map) Remove(w dfs.WorkerID, f dfs.FileVersion, blocks []uint32) {
 		s.mu.Unlock()
 	}
 	m.count(n, -removed)
-}
-
-func (s *shard) remove(b dfs.BlockID, n uint16) bool {
-	h := s.held[b]
-	extra := s.extra[b]
-	if i := slices.Index(extra, n); i >= 0 {
-		s.setExtra(b, slices.Delete(extra, i, i+1))
-		return true
-	}
-	i := slices.Index(h[:], n)
-	if i < 0 {
-		return false
-	}
-	copy(h[i:], h[i+1:])
-	h[inlineHolders-1] = 0
-	if len(extra) > 0 {
-		h[inlineHolders-1] = extra[0]
-		s.setExtra(b, extra[1:])
-	}
-	if h == (holders{}) {
-		delete(s.held, b)
-	} else {
-		s.held[b] = h
-	}
-	return true
-}
-
-func (s *shard) setExtra(b dfs.BlockID, extra []uint16) {
-	if len(extra) == 0 {
-		delete(s.extra, b)
-		return
-	}
-	s.extra[b] = extra
 }
 
 // RemoveWorker forgets everything that w holds, shard by shard, so that lookups go on meanwhile.

@@ -3,7 +3,6 @@ package inodestore
 import (
 	"encoding/binary"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -179,34 +178,4 @@ func (d *decoder) fields(n *Inode) {
 	n.TTL = time.Duration(d.int(hasTTL, 0))
 	n.TTLAction = dfs.TTLAction(d.uint(hasTTLAction, 0, math.MaxUint8))
 	n.Xattr = d.xattr()
-}
-
-// internLimit bounds the shared names; more distinct users than this and the rest are copies.
-const internLimit = 4096
-
-var principals interner
-
-// interner shares equal strings. Safe for concurrent use.
-type interner struct {
-	mu     sync.RWMutex
-	shared map[string]string
-}
-
-func (i *interner) intern(b []byte) string {
-	i.mu.RLock()
-	s, ok := i.shared[string(b)] // does not allocate
-	i.mu.RUnlock()
-	if ok {
-		return s
-	}
-	s = string(b)
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.shared == nil {
-		i.shared = make(map[string]string)
-	}
-	if len(i.shared) < internLimit {
-		i.shared[s] = s
-	}
-	return s
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 
@@ -154,92 +153,4 @@ func (s *heapStore) load() error {
 	s.applied.Store(index)
 	s.flushed.Store(index)
 	return nil
-}
-
-// parseHeapFile reads what writeFile wrote. It never panics on anything else.
-func parseHeapFile(data []byte) (uint64, heapState, error) {
-	state := newHeapState()
-	body, ok := checkedBody(data)
-	if !ok {
-		return 0, state, errHeapFile
-	}
-	index := binary.BigEndian.Uint64(body)
-	d := decoder{buf: body[8:]}
-	for {
-		key := d.bytes()
-		if len(key) == 0 {
-			break
-		}
-		if err := state.addEntry(key, d.bytes()); err != nil {
-			return 0, state, err
-		}
-	}
-	if d.bad != "" || len(d.buf) > 0 {
-		return 0, state, errHeapFile
-	}
-	return index, state, nil
-}
-
-// checkedBody is what lies between the magic and the sum, if both are right.
-func checkedBody(data []byte) ([]byte, bool) {
-	const sumBytes = 4
-	if len(data) < len(heapMagic)+8+sumBytes || string(data[:len(heapMagic)]) != heapMagic {
-		return nil, false
-	}
-	summed, sum := data[:len(data)-sumBytes], data[len(data)-sumBytes:]
-	if crc32.Checksum(summed, castagnoli) != binary.BigEndian.Uint32(sum) {
-		return nil, false
-	}
-	return summed[len(heapMagic):], true
-}
-
-func (st *heapState) addEntry(key, value []byte) error {
-	if key[0] != prefixInode {
-		st.records.Load(heapRecord{key: string(key), value: append([]byte{}, value...)})
-		return nil
-	}
-	const prefixLen = 1 + 8
-	if len(key) < prefixLen {
-		return fmt.Errorf("%w: a key of %d bytes", errHeapFile, len(key))
-	}
-	n, err := decodeInode(dfs.InodeID(binary.BigEndian.Uint64(key[1:])), string(key[prefixLen:]), value)
-	if err != nil {
-		return err
-	}
-	st.inodes.Load(n)
-	return nil
-}
-
-// Replace implements Store.
-func (s *heapStore) Replace(dir string) error {
-	next := &heapStore{fs: s.fs, dir: dir, state: newHeapState()}
-	if _, err := s.fs.Stat(s.file(dir)); err != nil {
-		return diskError(err, "replace inode store", dir)
-	}
-	if err := next.load(); err != nil {
-		return err
-	}
-	flushed := uint64(0)
-	if s.dir != "" {
-		if err := s.adopt(dir); err != nil {
-			return diskError(err, "replace inode store", s.dir)
-		}
-		flushed = next.applied.Load()
-	}
-	s.mu.Lock()
-	s.state = next.state
-	s.applied.Store(next.applied.Load())
-	s.flushed.Store(flushed)
-	s.mu.Unlock()
-	return diskError(s.fs.RemoveAll(dir), "remove a used checkpoint", dir)
-}
-
-// adopt makes the file in dir our own.
-func (s *heapStore) adopt(dir string) error {
-	s.flushMu.Lock()
-	defer s.flushMu.Unlock()
-	if err := s.fs.Rename(s.file(dir), s.file(s.dir)); err != nil {
-		return err
-	}
-	return s.fs.syncDir(s.dir)
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
-	"github.com/forebay/forebay/system/master/inodestore"
 	"github.com/forebay/forebay/system/master/mounttable"
 	"github.com/forebay/forebay/system/master/namespace"
 	"github.com/forebay/forebay/system/ufs"
@@ -49,17 +48,6 @@ type Syncer struct {
 	mu      sync.Mutex
 	synced  map[target]time.Time
 	flights map[target]*flight
-}
-
-// target is one thing to look at: a path by itself, or a directory's children.
-type target struct {
-	path     dfs.Path
-	children bool
-}
-
-type flight struct {
-	done host.Event
-	err  error
 }
 
 // New makes a syncer. open gives the store of a mount; onRemoved is told of files that vanished.
@@ -106,55 +94,6 @@ func (s *Syncer) Fresh(ctx context.Context, p dfs.Path, children bool) error {
 	return s.once(ctx, target{p, children}, true, work)
 }
 
-// once lets one of many callers for the same target do the work, and the others share its outcome. A caller whose
-// leader gave up (its deadline was shorter) tries for itself. A fresh caller does not share what was under way when it
-// came, which may have looked before the change that it must see; the next one serves all that waited.
-func (s *Syncer) once(ctx context.Context, t target, fresh bool, work func(context.Context, dfs.Path) error) error {
-	for first := true; ; first = false {
-		s.mu.Lock()
-		f := s.flights[t]
-		if f == nil {
-			f = &flight{done: s.h.NewEvent()}
-			s.flights[t] = f
-			s.mu.Unlock()
-			f.err = s.lead(ctx, t, work)
-			f.done.Set()
-			return f.err
-		}
-		s.mu.Unlock()
-		if err := f.done.Wait(ctx); err != nil {
-			return err
-		}
-		if fresh && first {
-			continue
-		}
-		if k := dfs.KindOf(f.err); f.err == nil || k != dfs.Canceled && k != dfs.DeadlineExceeded {
-			return f.err
-		}
-	}
-}
-
-// lead does the work. What counts as the time of the look is its start: a change that came while it ran may be unseen.
-func (s *Syncer) lead(ctx context.Context, t target, work func(context.Context, dfs.Path) error) error {
-	at := s.h.Now()
-	err := s.slots.Acquire(ctx, 1)
-	if err == nil {
-		at = s.h.Now()
-		err = work(ctx, t.path)
-		s.slots.Release(1)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.flights, t)
-	if err == nil {
-		if len(s.synced) >= maxRememberedN {
-			clear(s.synced)
-		}
-		s.synced[t] = at
-	}
-	return err
-}
-
 func (s *Syncer) syncPath(ctx context.Context, p dfs.Path) error {
 	mount, rel := s.m.Mounts().Resolve(p)
 	if mount == nil || rel == "" {
@@ -193,47 +132,6 @@ func (s *Syncer) blocked(p dfs.Path) bool {
 func (s *Syncer) isFile(p dfs.Path) bool {
 	n, _, _, err := s.m.Peek(p)
 	return n != nil && !n.IsDir() || dfs.IsKind(err, dfs.NotDirectory)
-}
-
-// emptyGone takes out of a known directory what the store had in it, depth first and in bounded steps, when the store no
-// longer has the directory. Only then may the directory itself go: what is left in it waits to be persisted, or belongs
-// to another mount, and must not be dropped with it (contract C3).
-func (s *Syncer) emptyGone(ctx context.Context, claim *namespace.Claim, p dfs.Path, n *inodestore.Inode, now ufs.Entry) error {
-	if n == nil || !n.IsDir() || now.Dir || n.MountID != 0 || n.Persist != dfs.Persisted {
-		return nil
-	}
-	for after, more := "", true; more; {
-		var gone []namespace.SyncEntry
-		page, err := s.page(n.ID, after)
-		if err != nil {
-			return err
-		}
-		for _, child := range page {
-			after = child.Name
-			if err := s.emptyGone(ctx, claim, p.Join(child.Name), child, ufs.Entry{}); err != nil {
-				return err
-			}
-			gone = append(gone, namespace.SyncEntry{Entry: ufs.Entry{Name: child.Name}, Gone: true})
-		}
-		if more = len(page) == batchEntries; len(gone) == 0 {
-			return nil
-		}
-		if _, err := s.e.SyncChildren(ctx, claim, p, gone, false, s.onRemoved); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// page lists known children of a directory, at most batchEntries.
-func (s *Syncer) page(dir dfs.InodeID, after string) (page []*inodestore.Inode, err error) {
-	err = s.m.View(func(r inodestore.Reader) error {
-		return r.List(dir, after, func(child *inodestore.Inode) bool {
-			page = append(page, child)
-			return len(page) < batchEntries
-		})
-	})
-	return page, err
 }
 
 // syncClaimed returns false when p is absent from the store and its parent is unknown here.
@@ -289,113 +187,4 @@ func (s *Syncer) syncChildren(ctx context.Context, dir dfs.Path) error {
 			"the root of the mount at %s is missing in its store: is its disk mounted? What is known is kept", mount.Path)
 	}
 	return s.syncPath(ctx, dir)
-}
-
-// listClaimed compares dir's children with a listing. gone tells that the store has no such directory although it had:
-// to be settled from its parent, under another claim.
-func (s *Syncer) listClaimed(ctx context.Context, claim *namespace.Claim, store ufs.Store, dir dfs.Path, rel string) (gone bool, err error) {
-	m := merge{s: s, ctx: ctx, claim: claim, dir: dir}
-	for entry, err := range store.List(ctx, rel, "") {
-		if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
-			n, _, _, err := s.m.Peek(dir)
-			if err != nil || rel == "" || n == nil || n.Persist == dfs.Persisted {
-				return true, err
-			}
-			break // the directory is known only here
-		}
-		if err != nil {
-			return false, dfs.Wrap(err, "list the under store", string(dir))
-		}
-		if err := m.add(entry); err != nil {
-			return false, err
-		}
-	}
-	return false, m.finish()
-}
-
-// merge walks the store's sorted children beside the namespace's, at constant memory.
-type merge struct {
-	s     *Syncer
-	ctx   context.Context
-	claim *namespace.Claim
-	dir   dfs.Path
-
-	ours    []*inodestore.Inode // the next page of known children
-	after   string
-	drained bool
-	batch   []namespace.SyncEntry
-}
-
-func (m *merge) add(entry ufs.Entry) error {
-	if dfs.CheckName(entry.Name) != nil {
-		return nil // a name that no path can carry
-	}
-	if err := m.goneBefore(entry.Name, true); err != nil {
-		return err
-	}
-	if len(m.ours) > 0 && m.ours[0].Name == entry.Name {
-		if err := m.s.emptyGone(m.ctx, m.claim, m.dir.Join(entry.Name), m.ours[0], entry); err != nil {
-			return err
-		}
-		m.ours = m.ours[1:]
-	}
-	return m.push(namespace.SyncEntry{Entry: entry})
-}
-
-// goneBefore reports known children below name (all, without bounded) as gone.
-func (m *merge) goneBefore(name string, bounded bool) error {
-	for {
-		if err := m.refill(); err != nil {
-			return err
-		}
-		if len(m.ours) == 0 || bounded && m.ours[0].Name >= name {
-			return nil
-		}
-		gone := namespace.SyncEntry{Entry: ufs.Entry{Name: m.ours[0].Name}, Gone: true}
-		if err := m.s.emptyGone(m.ctx, m.claim, m.dir.Join(gone.Name), m.ours[0], ufs.Entry{}); err != nil {
-			return err
-		}
-		m.ours = m.ours[1:]
-		if err := m.push(gone); err != nil {
-			return err
-		}
-	}
-}
-
-func (m *merge) refill() error {
-	if len(m.ours) > 0 || m.drained {
-		return nil
-	}
-	n, _, _, err := m.s.m.Peek(m.dir)
-	if err != nil || n == nil {
-		m.drained = true
-		return err
-	}
-	m.ours, err = m.s.page(n.ID, m.after)
-	m.drained = len(m.ours) < batchEntries
-	if len(m.ours) > 0 {
-		m.after = m.ours[len(m.ours)-1].Name
-	}
-	return err
-}
-
-func (m *merge) push(entry namespace.SyncEntry) error {
-	m.batch = append(m.batch, entry)
-	if len(m.batch) < batchEntries {
-		return nil
-	}
-	return m.flush(false)
-}
-
-func (m *merge) flush(loaded bool) error {
-	_, err := m.s.e.SyncChildren(m.ctx, m.claim, m.dir, m.batch, loaded, m.s.onRemoved)
-	m.batch = m.batch[:0]
-	return err
-}
-
-func (m *merge) finish() error {
-	if err := m.goneBefore("", false); err != nil {
-		return err
-	}
-	return m.flush(true)
 }

@@ -12,15 +12,8 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
-// maxCommands bounds what waits for one worker. Beyond it the worker is told to register anew, which brings both sides
-// in line without the commands.
-const maxCommands = 20_000
-
 // forgetAfter is how long a lost worker is listed. Workers that get a new id with each start would otherwise gather.
 const forgetAfter = 24 * time.Hour
-
-// commandsPerHeartbeat bounds one answer.
-const commandsPerHeartbeat = 2_000
 
 // worker is one process by its id. INV-1: at most one lease of an id is valid, the last that Begin gave, and 0 is none.
 // INV-2: a worker that is not live, not known or overflown is told to register, and is brought in line by that alone: so
@@ -86,23 +79,6 @@ func (r *Registry) Broken(id dfs.WorkerID, lease uint64) {
 	}
 }
 
-// Heartbeat notes that a worker lives, and takes what it is to be told. ok is false when it must register.
-func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (commands []*proto.WorkerCommand, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	w := r.workers[dfs.WorkerID(req.Worker)]
-	if w == nil || w.lease == 0 || w.lease != req.Lease || !w.live || w.overflow {
-		return nil, false
-	}
-	w.lastSeen = now
-	if len(req.Tiers) > 0 {
-		w.info.Tiers = req.Tiers
-	}
-	n := min(len(w.commands), commandsPerHeartbeat)
-	commands, w.commands = w.commands[:n:n], w.commands[n:]
-	return commands, true
-}
-
 // Touch notes that a worker that is still registering lives.
 func (r *Registry) Touch(id dfs.WorkerID, lease uint64, now time.Time) bool {
 	r.mu.Lock()
@@ -113,21 +89,6 @@ func (r *Registry) Touch(id dfs.WorkerID, lease uint64, now time.Time) bool {
 	}
 	w.lastSeen = now
 	return true
-}
-
-// Tell queues a command for a live worker.
-func (r *Registry) Tell(id dfs.WorkerID, c *proto.WorkerCommand) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	w := r.workers[id]
-	if w == nil || !w.live || w.overflow {
-		return
-	}
-	if len(w.commands) >= maxCommands {
-		w.overflow, w.commands = true, nil
-		return
-	}
-	w.commands = append(w.commands, c)
 }
 
 // Expire marks workers that were silent too long as lost, and returns them.

@@ -1,0 +1,74 @@
+package blockmap
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/forebay/forebay/system/dfs"
+)
+
+const (
+	shards        = 64
+	inlineHolders = 4
+)
+
+// holders is a set of worker numbers; 0 is no worker. More than inlineHolders of them spill into the shard's extra map.
+type holders [inlineHolders]uint16
+
+type shard struct {
+	mu    sync.RWMutex
+	held  map[dfs.BlockID]holders
+	extra map[dfs.BlockID][]uint16
+}
+
+func (s *shard) add(b dfs.BlockID, n uint16) bool {
+	h := s.held[b]
+	for i := range h {
+		if h[i] == n {
+			return false
+		}
+		if h[i] == 0 {
+			h[i] = n
+			s.held[b] = h
+			return true
+		}
+	}
+	if slices.Contains(s.extra[b], n) {
+		return false
+	}
+	s.extra[b] = append(s.extra[b], n)
+	return true
+}
+
+func (s *shard) remove(b dfs.BlockID, n uint16) bool {
+	h := s.held[b]
+	extra := s.extra[b]
+	if i := slices.Index(extra, n); i >= 0 {
+		s.setExtra(b, slices.Delete(extra, i, i+1))
+		return true
+	}
+	i := slices.Index(h[:], n)
+	if i < 0 {
+		return false
+	}
+	copy(h[i:], h[i+1:])
+	h[inlineHolders-1] = 0
+	if len(extra) > 0 {
+		h[inlineHolders-1] = extra[0]
+		s.setExtra(b, extra[1:])
+	}
+	if h == (holders{}) {
+		delete(s.held, b)
+	} else {
+		s.held[b] = h
+	}
+	return true
+}
+
+func (s *shard) setExtra(b dfs.BlockID, extra []uint16) {
+	if len(extra) == 0 {
+		delete(s.extra, b)
+		return
+	}
+	s.extra[b] = extra
+}

@@ -1,0 +1,79 @@
+package master
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/proto"
+)
+
+// free drops cached copies of what the under store has.
+func (l *leadership) free(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Free) (*proto.Result, error) {
+	if err := l.know(ctx, p); err != nil {
+		return nil, err
+	}
+	n, err := l.e.CheckSetAttribute(r, p, &proto.SetAttribute{})
+	if err != nil {
+		return nil, dfs.Wrap(err, "free", string(p))
+	}
+	if n.IsDir() && !op.Recursive {
+		return nil, dfs.Errorf(dfs.IsDirectory, "free", string(p), "ask for recursive to free everything below it")
+	}
+	if n.Pinned && !op.Force {
+		return nil, dfs.Errorf(dfs.InvalidArgument, "free", string(p), "it is pinned: unpin it, or force")
+	}
+	count := int64(0)
+	err = l.walkAs(ctx, &r, p, namespace.RightWrite, "free", func(_ dfs.Path, n walked) error {
+		if n.IsDir() || n.Persist != dfs.Persisted || n.Pinned && !op.Force {
+			return nil
+		}
+		count++
+		l.forget(n)
+		return nil
+	})
+	return &proto.Result{Count: count}, err
+}
+
+func (l *leadership) requestPersist(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Persist) (*proto.Result, error) {
+	below := r
+	below.Session, below.Sequence = 0, 0
+	count := int64(0)
+	err := l.walkAs(ctx, &r, p, namespace.RightWrite, "persist", func(at dfs.Path, n walked) error {
+		if n.IsDir() {
+			if !op.Recursive && at == p {
+				return dfs.Errorf(dfs.IsDirectory, "persist", string(p), "ask for recursive to persist everything below it")
+			}
+			return nil
+		}
+		if n.Persist != dfs.NotPersisted || n.Version == 0 && at != p {
+			return nil
+		}
+		count++
+		_, err := l.finish(ctx, string(at))(l.e.RequestPersist(ctx, below, at))
+		return err
+	})
+	return &proto.Result{Count: count}, err
+}
+
+// load loads metadata from the under store, a directory at a time.
+func (l *leadership) load(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Load) (*proto.Result, error) {
+	if err := l.know(ctx, p); err != nil {
+		return nil, err
+	}
+	if _, err := l.e.CheckSetAttribute(r, p, &proto.SetAttribute{}); err != nil {
+		return nil, dfs.Wrap(err, "load", string(p))
+	}
+	if err := l.syncFor(ctx, string(p), true); err != nil {
+		return nil, err
+	}
+	count := int64(0)
+	err := l.walkAs(ctx, &r, p, 0, "load", func(at dfs.Path, n walked) error {
+		count++
+		if !n.IsDir() || !op.Recursive || at == p {
+			return nil
+		}
+		return l.sync.Children(ctx, at)
+	})
+	return &proto.Result{Count: count}, err
+}

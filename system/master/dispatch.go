@@ -1,0 +1,97 @@
+package master
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/proto"
+)
+
+func (l *leadership) slowly(ctx context.Context, r namespace.Request, op *proto.Operation) (*proto.Result, error) {
+	if t, err := l.e.Replay(r); err != nil {
+		return nil, err
+	} else if t != nil {
+		if err := t.Wait(ctx); err != nil {
+			return nil, err
+		}
+		return l.statusAnswer(namespace.Outcome{}, pathIn(op))(t)
+	}
+	switch k := op.Kind.(type) {
+	case *proto.Operation_CompleteFile:
+		return l.completeThrough(ctx, r, k.CompleteFile)
+	case *proto.Operation_Rename:
+		return l.renameThrough(ctx, r, k.Rename)
+	case *proto.Operation_Mount:
+		return l.onParsed(k.Mount.GetPath(), func(p dfs.Path) (*proto.Result, error) { return l.mount(ctx, r, p, k.Mount) })
+	}
+	return l.slowOnPath(ctx, r, op)
+}
+
+func (l *leadership) slowOnPath(ctx context.Context, r namespace.Request, op *proto.Operation) (*proto.Result, error) {
+	return l.onParsed(pathIn(op), func(p dfs.Path) (*proto.Result, error) {
+		switch k := op.Kind.(type) {
+		case *proto.Operation_CreateFile:
+			return l.createThrough(ctx, r, p, k.CreateFile)
+		case *proto.Operation_MakeDirectory:
+			return l.makeDirectoryThrough(ctx, r, p, k.MakeDirectory)
+		case *proto.Operation_Remove:
+			return l.remove(ctx, r, p, k.Remove)
+		case *proto.Operation_SetAttribute:
+			return l.setAttribute(ctx, r, p, k.SetAttribute)
+		case *proto.Operation_SetXattr:
+			if err := l.sync.Path(ctx, p); err != nil {
+				return nil, err
+			}
+			return l.finish(ctx, string(p))(l.e.SetXattr(ctx, r, p, k.SetXattr))
+		case *proto.Operation_Unmount:
+			return l.unmount(ctx, r, p)
+		case *proto.Operation_Free:
+			return l.free(ctx, r, p, k.Free)
+		case *proto.Operation_Persist:
+			return l.requestPersist(ctx, r, p, k.Persist)
+		case *proto.Operation_Load:
+			return l.load(ctx, r, p, k.Load)
+		}
+		return nil, dfs.Errorf(dfs.UnsupportedFeature, "execute operation", "", "this master does not know operation %T: upgrade it", op.Kind)
+	})
+}
+
+func (l *leadership) onParsed(text string, f func(dfs.Path) (*proto.Result, error)) (*proto.Result, error) {
+	p, err := dfs.ParsePath(text)
+	if err != nil {
+		return nil, err
+	}
+	return f(p)
+}
+
+// pathIn is the path that an operation is about.
+func pathIn(op *proto.Operation) string {
+	switch k := op.Kind.(type) {
+	case *proto.Operation_CreateFile:
+		return k.CreateFile.GetPath()
+	case *proto.Operation_CompleteFile:
+		return k.CompleteFile.GetPath()
+	case *proto.Operation_MakeDirectory:
+		return k.MakeDirectory.GetPath()
+	case *proto.Operation_Rename:
+		return k.Rename.GetTarget()
+	case *proto.Operation_Remove:
+		return k.Remove.GetPath()
+	case *proto.Operation_SetAttribute:
+		return k.SetAttribute.GetPath()
+	case *proto.Operation_SetXattr:
+		return k.SetXattr.GetPath()
+	case *proto.Operation_Mount:
+		return k.Mount.GetPath()
+	case *proto.Operation_Unmount:
+		return k.Unmount.GetPath()
+	case *proto.Operation_Free:
+		return k.Free.GetPath()
+	case *proto.Operation_Persist:
+		return k.Persist.GetPath()
+	case *proto.Operation_Load:
+		return k.Load.GetPath()
+	}
+	return ""
+}

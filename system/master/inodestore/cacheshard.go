@@ -1,0 +1,97 @@
+package inodestore
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+type cacheEntry struct {
+	hash  uint64
+	key   cacheKey
+	inode *Inode // nil: known to be absent
+	cost  int32  // bytes; 0: the slot is free
+	used  uint32 // atomic under the read lock
+}
+
+type cacheShard struct {
+	mu      sync.RWMutex
+	version uint64
+	index   slotIndex
+	slots   []cacheEntry
+	free    []uint32
+	hand    int
+	bytes   int64
+	limit   int64
+	hits    atomic.Int64
+	misses  atomic.Int64
+	_       [64]byte // keep neighbours' locks off this line
+}
+
+// put sets an entry and evicts down to the limit. s.mu is held.
+func (s *cacheShard) put(hash uint64, key cacheKey, n *Inode) {
+	cost := entryCost(key, n)
+	_, slot, ok := s.index.find(hash, s.slots, key)
+	if !ok {
+		slot = s.newSlot()
+		s.slots[slot].hash, s.slots[slot].key = hash, key
+		s.index.insert(hash, slot, s.slots)
+	}
+	e := &s.slots[slot]
+	s.bytes += int64(cost - e.cost)
+	e.inode, e.cost = n, cost
+	for s.bytes > s.limit {
+		s.evictOne()
+	}
+}
+
+func (s *cacheShard) newSlot() uint32 {
+	if n := len(s.free); n > 0 {
+		slot := s.free[n-1]
+		s.free = s.free[:n-1]
+		return slot
+	}
+	s.slots = append(s.slots, cacheEntry{})
+	return uint32(len(s.slots) - 1)
+}
+
+// evictOne moves the hand to an entry that was not used since it last passed, and removes it. s.bytes > 0, so there is
+// one; s.mu is held.
+func (s *cacheShard) evictOne() {
+	for {
+		s.hand++
+		if s.hand >= len(s.slots) {
+			s.hand = 0
+		}
+		e := &s.slots[s.hand]
+		switch {
+		case e.cost == 0:
+		case e.used != 0:
+			e.used = 0
+		default:
+			place, _, _ := s.index.find(e.hash, s.slots, e.key)
+			s.index.remove(place, s.slots)
+			s.bytes -= int64(e.cost)
+			*e = cacheEntry{}
+			s.free = append(s.free, uint32(s.hand))
+			return
+		}
+	}
+}
+
+// slotOverhead is a slot and its share of the index, which is between 3/8 and 3/4 full.
+const slotOverhead = int(unsafe.Sizeof(cacheEntry{}) + 2*unsafe.Sizeof(bucket{}))
+
+// entryCost is the memory that an entry keeps alive, in bytes. Users' and groups' names are shared, so not counted.
+func entryCost(key cacheKey, n *Inode) int32 {
+	cost := slotOverhead + len(key.name)
+	if n == nil {
+		return int32(cost)
+	}
+	cost += int(unsafe.Sizeof(*n)) + len(n.Fingerprint)
+	for name, value := range n.Xattr {
+		cost += len(name) + len(value) + 64
+	}
+	return int32(min(cost, math.MaxInt32))
+}

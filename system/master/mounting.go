@@ -1,0 +1,59 @@
+package master
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/mounttable"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/proto"
+)
+
+func (l *leadership) mount(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.MountUfs) (*proto.Result, error) {
+	if !r.Identity.Superuser(l.m.cfg.Superuser) { // before the store is opened: its answers are not everybody's to see
+		return nil, dfs.Errorf(dfs.PermissionDenied, "mount", string(p), "only the superuser may mount")
+	}
+	m := mounttable.Mount{Path: p, URI: op.Uri, ReadOnly: op.ReadOnly, Shared: op.Shared, Options: op.Options, SyncInterval: duration(op.SyncInterval)}
+	store, err := l.m.cfg.OpenStore(ctx, op.Uri, op.Options)
+	if err != nil {
+		return nil, dfs.Wrap(err, "mount: open the under store", op.Uri)
+	}
+	root, err := store.Stat(ctx, "")
+	_ = store.Close() // the mount opens its own handle when it is used
+	if err != nil {
+		return nil, dfs.Wrap(err, "mount: look at the under store", op.Uri)
+	}
+	if !root.Dir {
+		return nil, dfs.Errorf(dfs.NotDirectory, "mount", op.Uri, "the under store's root is a file: mount its directory")
+	}
+	return l.underClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) {
+		return l.finish(ctx, string(p))(l.e.Mount(ctx, r, m))
+	}, p)
+}
+
+func (l *leadership) unmount(ctx context.Context, r namespace.Request, p dfs.Path) (*proto.Result, error) {
+	return l.underClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) { return l.unmountClaimed(ctx, r, p) }, p)
+}
+
+func (l *leadership) unmountClaimed(ctx context.Context, r namespace.Request, p dfs.Path) (*proto.Result, error) {
+	waiting, err := l.m.machine.PersistQueue(0, maxUnmountCheck)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range waiting {
+		if p.Contains(w.Path) {
+			return nil, dfs.Errorf(dfs.Conflict, "unmount", string(p), "%q still waits to be persisted: wait for it, or remove it", w.Path)
+		}
+	}
+	out, err := l.e.Unmount(ctx, r, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := out.Ticket.Wait(ctx); err != nil {
+		return nil, err
+	}
+	return plainAnswer(out.Ticket)
+}
+
+// maxUnmountCheck bounds how much of the persist queue an unmount looks through.
+const maxUnmountCheck = 100_000

@@ -1,0 +1,110 @@
+package namespace
+
+import (
+	"encoding/binary"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/journal"
+	"github.com/forebay/forebay/system/master/inodestore"
+)
+
+// Apply implements journal.StateMachine: one atomic step of the store for the whole group.
+func (m *Machine) Apply(entries []journal.Entry) []error {
+	if len(entries) == 0 {
+		return nil
+	}
+	answers := make([]error, len(entries))
+	var accepted [][]effect
+	applied := m.store.AppliedIndex()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, entry := range entries {
+		if entry.Index <= applied {
+			continue
+		}
+		effects, err := m.admit(entry)
+		if err != nil {
+			answers[i] = err
+			continue
+		}
+		accepted = append(accepted, effects)
+	}
+	last := entries[len(entries)-1].Index
+	if last <= applied {
+		return answers
+	}
+	mountsChanged := false
+	err := m.store.Apply(last, func(b inodestore.Batch) {
+		for _, effects := range accepted {
+			mountsChanged = m.applyEffects(b, effects) || mountsChanged
+		}
+		position := binary.BigEndian.AppendUint64(nil, m.epoch)
+		b.PutRecord(inodestore.TableMeta, metaPosition, binary.BigEndian.AppendUint64(position, m.sequence))
+	})
+	if err == nil && mountsChanged {
+		err = m.reloadMounts()
+	}
+	if err != nil {
+		// The log says that this entry took effect, and this replica cannot follow: it must not go on and serve.
+		panic(dfs.Wrap(err, "apply journal entry to the inode store", "").Error() + ": this master stops; repair its disk, or delete its data so that it joins anew")
+	}
+	m.wakeApplied(last)
+	return answers
+}
+
+// admit decodes an entry and holds INV-2.
+func (m *Machine) admit(entry journal.Entry) ([]effect, error) {
+	h, err := decodeHeader(entry.Data)
+	if err != nil {
+		return nil, err
+	}
+	inOrder := h.epoch == m.epoch && h.sequence == m.sequence+1 || h.epoch != m.epoch && h.sequence == 1
+	local, ours := m.local.LoadAndDelete(entryKey{h.epoch, h.sequence})
+	if !inOrder {
+		return nil, dfs.Errorf(dfs.NotLeader, "apply journal entry", "",
+			"entry %d of epoch %x follows one that was lost: retry at the leader", h.sequence, h.epoch)
+	}
+	var effects []effect
+	if ours {
+		effects = local.([]effect)
+	} else if _, effects, err = decodeEntry(entry.Data); err != nil {
+		return nil, err
+	}
+	m.epoch, m.sequence = h.epoch, h.sequence
+	return effects, nil
+}
+
+func (m *Machine) applyEffects(b inodestore.Batch, effects []effect) (mountsChanged bool) {
+	for i := range effects {
+		e := &effects[i]
+		switch e.kind {
+		case effectPutInode:
+			b.PutInode(e.inode)
+		case effectDeleteInode:
+			b.DeleteInode(e.parent, e.name)
+		case effectPutRecord:
+			b.PutRecord(e.table, e.key, e.value)
+		case effectDeleteRecord:
+			b.DeleteRecord(e.table, e.key)
+		case effectAnswers:
+			m.sessions.applyAnswers(b, e.answers)
+		}
+		mountsChanged = mountsChanged || e.table == inodestore.TableMount
+		if e.table == inodestore.TableSession {
+			m.observeSession(b, e)
+		}
+	}
+	return mountsChanged
+}
+
+func (m *Machine) observeSession(b inodestore.Batch, e *effect) {
+	id := dfs.SessionID(keyID(e.key))
+	if s := m.sessions.byID[id]; s != nil && e.value == nil {
+		for _, r := range s.records {
+			b.DeleteRecord(inodestore.TableSession, answersKey(id, r.key))
+		}
+	}
+	if err := m.sessions.observe(e.key, e.value); err != nil {
+		panic(err) // only well-formed session heads are proposed
+	}
+}

@@ -1,0 +1,130 @@
+package namespace
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/journal"
+)
+
+// commitLoop proposes one batch after the other; order of proposals is the order of sequences.
+func (e *Evaluator) commitLoop() {
+	defer e.stopped.Set()
+	buf := make([]byte, 0, initialEntryBuffer)
+	for {
+		e.mu.Lock()
+		wake := e.wake
+		e.mu.Unlock()
+		if wake.Wait(e.ctx) != nil || e.slots.Acquire(e.ctx, 1) != nil {
+			return
+		}
+		b, header, ok := e.closeBatch()
+		if !ok {
+			e.slots.Release(1)
+			continue
+		}
+		buf = appendEntry(buf[:0], header, b.effects)
+		e.m.local.Store(entryKey{e.epoch, b.sequence}, b.effects)
+		pending := e.j.Propose(e.ctx, append([]byte(nil), buf...))
+		e.h.Go("await-commit", func() { e.await(b, pending) })
+	}
+}
+
+// closeBatch takes the open batch and starts the next. Both happen under the lock, so the sequences of batches are the
+// order in which their operations were evaluated, which is what INV-2 rests on.
+func (e *Evaluator) closeBatch() (*batch, entryHeader, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := e.open
+	e.wake = e.h.NewEvent()
+	if e.failed != nil || len(b.effects) == 0 && len(b.answers) == 0 {
+		return nil, entryHeader{}, false
+	}
+	for _, id := range slices.Sorted(maps.Keys(b.answers)) {
+		b.effects = append(b.effects, effect{kind: effectAnswers, answers: b.answers[id]})
+	}
+	e.flying[b.sequence] = b
+	e.open = e.newBatch()
+	e.lastTime = max(e.lastTime, e.h.Now().UnixNano())
+	return b, entryHeader{epoch: e.epoch, sequence: b.sequence, timeNs: e.lastTime}, true
+}
+
+// await answers a batch. Batches may be noticed out of order, since each has its own task; they are applied in order, and
+// the overlay lets go of a value only by the entry that proposed it last, so the order of noticing does not matter. What a
+// batch does to the leader's soft state (after) comes before its callers are woken: they see it done.
+func (e *Evaluator) await(b *batch, pending journal.Pending) {
+	_, err := pending.Wait(e.ctx)
+	e.slots.Release(1)
+	if err != nil {
+		e.m.local.Delete(entryKey{e.epoch, b.sequence})
+		e.fail(err)
+		return
+	}
+	e.mu.Lock()
+	if e.flying[b.sequence] == nil { // fail was first, and has answered
+		e.mu.Unlock()
+		return
+	}
+	delete(e.flying, b.sequence)
+	e.settleLocked(b)
+	e.mu.Unlock()
+	for _, f := range b.after {
+		f()
+	}
+	b.done.Set()
+}
+
+// settleLocked takes an applied batch out of the overlay.
+func (e *Evaluator) settleLocked(b *batch) {
+	for i := range b.effects {
+		e.view.forget(&b.effects[i], b.sequence)
+	}
+	for id, s := range b.answers {
+		for _, a := range s.answers {
+			delete(e.pending, pendingKey{id, a.sequence})
+		}
+	}
+	for _, nonce := range b.nonces {
+		delete(e.nonces, nonce)
+	}
+}
+
+// fail ends the leadership: the open batch and every later one is refused by its gap (INV-2), so all that wait are told
+// that the outcome is for the next leader to say.
+func (e *Evaluator) fail(err error) {
+	e.mu.Lock()
+	first := e.failed == nil
+	if first {
+		e.failed = failure(err)
+	}
+	var doomed []*batch // in order, so that a simulation wakes those that wait in the same order each time
+	for _, sequence := range slices.Sorted(maps.Keys(e.flying)) {
+		doomed = append(doomed, e.flying[sequence])
+	}
+	doomed = append(doomed, e.open)
+	for _, b := range doomed {
+		b.err = e.failed
+	}
+	clear(e.flying)
+	waiting, tell := e.claimWait, e.onFatal
+	e.claimWait = nil
+	e.mu.Unlock()
+	e.cancel()
+	for _, b := range doomed {
+		b.done.Set()
+	}
+	if waiting != nil {
+		waiting.Set()
+	}
+	if first && tell != nil {
+		tell(err)
+	}
+}
+
+func failure(err error) error {
+	if dfs.IsKind(err, dfs.NotLeader) {
+		return err
+	}
+	return &dfs.Error{Kind: dfs.Unavailable, Op: "commit", Detail: err.Error() + "; the leadership may change: retry", Err: err}
+}

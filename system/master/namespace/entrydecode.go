@@ -1,0 +1,131 @@
+package namespace
+
+import (
+	"encoding/binary"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+)
+
+func decodeEntry(b []byte) (entryHeader, []effect, error) {
+	d := decoder{b: b}
+	if format := d.byte(); d.err == nil && format != entryFormat {
+		return entryHeader{}, nil, dfs.Errorf(dfs.UnsupportedFeature, "decode journal entry", "",
+			"format %d was written by a newer version: upgrade this master", format)
+	}
+	h := entryHeader{epoch: d.uint64(), sequence: d.uvarint(), timeNs: d.varint()}
+	var effects []effect
+	for len(d.b) > 0 && d.err == nil {
+		effects = append(effects, d.effect())
+	}
+	return h, effects, d.err
+}
+
+// decoder reads an entry; after the first fault every read answers zero and err says so.
+type decoder struct {
+	b   []byte
+	err error
+}
+
+func (d *decoder) fail() {
+	if d.err == nil {
+		d.err = dfs.Errorf(dfs.Corrupted, "decode journal entry", "", "it ends too early or holds an impossible value")
+	}
+	d.b = nil
+}
+
+func (d *decoder) byte() byte {
+	if len(d.b) < 1 {
+		d.fail()
+		return 0
+	}
+	v := d.b[0]
+	d.b = d.b[1:]
+	return v
+}
+
+func (d *decoder) uint64() uint64 {
+	if len(d.b) < 8 {
+		d.fail()
+		return 0
+	}
+	v := binary.BigEndian.Uint64(d.b)
+	d.b = d.b[8:]
+	return v
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) bytes() []byte {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) effect() effect {
+	e := effect{kind: effectKind(d.byte())}
+	switch e.kind {
+	case effectPutInode:
+		parent, name := dfs.InodeID(d.uvarint()), string(d.bytes())
+		value := d.bytes()
+		if d.err != nil {
+			return e
+		}
+		n, err := inodestore.DecodeInode(parent, name, value)
+		if err != nil {
+			d.fail()
+			return e
+		}
+		e.inode = n
+	case effectDeleteInode:
+		e.parent, e.name = dfs.InodeID(d.uvarint()), string(d.bytes())
+	case effectPutRecord:
+		e.table, e.key, e.value = inodestore.Table(d.byte()), d.bytes(), d.bytes()
+	case effectDeleteRecord:
+		e.table, e.key = inodestore.Table(d.byte()), d.bytes()
+	case effectAnswers:
+		session := dfs.SessionID(d.uvarint())
+		s, err := decodeAnswers(session, d.bytes())
+		if err != nil {
+			d.fail()
+			return e
+		}
+		e.answers = s
+	default:
+		d.fail()
+	}
+	return e
+}
+
+func decodeHeader(b []byte) (entryHeader, error) {
+	d := decoder{b: b}
+	if format := d.byte(); d.err == nil && format != entryFormat {
+		return entryHeader{}, dfs.Errorf(dfs.UnsupportedFeature, "decode journal entry", "",
+			"format %d was written by a newer version: upgrade this master", format)
+	}
+	h := entryHeader{epoch: d.uint64(), sequence: d.uvarint(), timeNs: d.varint()}
+	return h, d.err
+}

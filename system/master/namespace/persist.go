@@ -1,0 +1,79 @@
+package namespace
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+)
+
+// ToPersist is a file that waits for its bytes to reach the under store.
+type ToPersist struct {
+	Path  dfs.Path
+	Inode *inodestore.Inode
+}
+
+// PersistQueue lists up to limit files to persist, from an inode id on.
+func (m *Machine) PersistQueue(from dfs.InodeID, limit int) ([]ToPersist, error) {
+	var queue []ToPersist
+	err := m.View(func(r inodestore.Reader) error {
+		return r.Records(inodestore.TablePersist, nil, idKey(uint64(from)), func(key, _ []byte) bool {
+			n, err := located(r, r.Record, dfs.InodeID(keyID(key)))
+			if err != nil || n == nil {
+				return err == nil
+			}
+			if p, err := pathOf(r, r.Record, n); err == nil {
+				queue = append(queue, ToPersist{p, n})
+			}
+			return len(queue) < limit
+		})
+	})
+	return queue, err
+}
+
+// RequestPersist puts a completed file that only workers have on the queue.
+func (e *Evaluator) RequestPersist(ctx context.Context, r Request, p dfs.Path) (Outcome, error) {
+	return e.change(ctx, r, p, "persist", func(n *inodestore.Inode) error {
+		if err := demand(&r, n, permWrite, "persist", p); err != nil {
+			return err
+		}
+		if n.IsDir() || n.Persist != dfs.NotPersisted {
+			return nil
+		}
+		if err := e.checkWritable("persist", p, dfs.WriteAsyncThrough); err != nil {
+			return err
+		}
+		if n.Version == 0 {
+			return dfs.Errorf(dfs.Incomplete, "persist", string(p), "it is still being written")
+		}
+		n.Persist = dfs.ToBePersisted
+		return nil
+	}, nil)
+}
+
+// SetPersisted records that the under store has version v of the file at p. It answers Stale when the file moved, was
+// removed, or has another version: then what was written must be taken back.
+func (e *Evaluator) SetPersisted(ctx context.Context, claim *Claim, p dfs.Path, id dfs.InodeID, version uint32, fingerprint string) error {
+	t, err := e.do(ctx, Request{Superuser: "", Claim: claim, Identity: dfs.Identity{User: "root"}}, []dfs.Path{p}, func(t *txn) error {
+		n, err := located(e.view, e.view.record, id)
+		if err != nil {
+			return err
+		}
+		if n == nil || n.Version != version {
+			return dfs.Errorf(dfs.Stale, "set persisted", string(p), "the file was removed or replaced")
+		}
+		at, err := pathOf(e.view, e.view.record, n)
+		if err != nil || at != p {
+			return dfs.Errorf(dfs.Stale, "set persisted", string(p), "the file moved to %q", at)
+		}
+		after := *n
+		after.Persist, after.Fingerprint = dfs.Persisted, fingerprint
+		t.putInode(&after)
+		t.reindex(n, &after)
+		return t.persistParents(&after)
+	})
+	if err != nil {
+		return err
+	}
+	return t.Wait(ctx)
+}

@@ -1,0 +1,162 @@
+package namespace
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/proto"
+)
+
+// Rename moves a file or directory. onReplaced is told of a file that it replaced.
+func (e *Evaluator) Rename(ctx context.Context, r Request, from, to dfs.Path, op *proto.Rename, onReplaced Removed) (Outcome, error) {
+	var out Outcome
+	var err error
+	out.Ticket, err = e.do(ctx, r, []dfs.Path{from, to}, func(t *txn) error {
+		plan, err := e.planRename(&r, from, to, op.NoReplace)
+		if err != nil {
+			return err
+		}
+		t.answer.inode, t.answer.version = plan.source.ID, plan.source.Version
+		if out.Inode = plan.source; plan.same {
+			return nil
+		}
+		if plan.replaced != nil {
+			t.drop(plan.replaced)
+			if !plan.replaced.IsDir() && onReplaced != nil {
+				t.then(func() { onReplaced(plan.replaced) })
+			}
+		}
+		moved := *plan.source
+		moved.Parent, moved.Name = plan.parent.ID, to.Name()
+		t.deleteInode(plan.source)
+		t.putInode(&moved)
+		if err := t.relocate(&moved); err != nil {
+			return err
+		}
+		if moved.Persist == dfs.Persisted {
+			if err := t.persistParents(&moved); err != nil {
+				return err
+			}
+		}
+		out.Inode = &moved
+		return nil
+	})
+	return out, err
+}
+
+// relocate makes the records that lead to an inode lead to its new place.
+func (t *txn) relocate(moved *inodestore.Inode) error {
+	if needsLocation(moved) {
+		t.putLocation(moved)
+	}
+	if !moved.Writing {
+		return nil
+	}
+	open, found, err := openWriteOf(t.e.view.record, moved.ID)
+	if err != nil || !found {
+		return err
+	}
+	open.location = location{moved.Parent, moved.Name}
+	t.putOpenWrite(moved.ID, open)
+	return nil
+}
+
+type renamePlan struct {
+	source, replaced, parent *inodestore.Inode
+	same                     bool
+}
+
+// CheckRename tells what a rename would do, without doing it: for the caller that must ask the under store first.
+func (e *Evaluator) CheckRename(r Request, from, to dfs.Path, noReplace bool) (source *inodestore.Inode, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	plan, err := e.planRename(&r, from, to, noReplace)
+	return plan.source, err
+}
+
+func (e *Evaluator) planRename(r *Request, from, to dfs.Path, noReplace bool) (renamePlan, error) {
+	const what = "rename"
+	var plan renamePlan
+	if err := e.checkRenamePaths(from, to); err != nil {
+		return plan, err
+	}
+	src, err := lookup(e.view, r, from)
+	if err == nil {
+		err = src.mustExist(what, from)
+	}
+	if err == nil {
+		err = demandEntry(r, src.parent, src.inode, what, from)
+	}
+	if err != nil {
+		return plan, dfs.Wrap(err, what, string(from))
+	}
+	plan.source = src.inode
+	dst, err := lookup(e.view, r, to)
+	if err != nil {
+		return plan, dfs.Wrap(err, what, string(to))
+	}
+	if dst.missing > 1 {
+		return plan, dst.mustExist(what, to)
+	}
+	plan.parent = dst.deepest
+	if dst.inode != nil {
+		plan.parent = dst.parent
+	}
+	if plan.same = dst.inode != nil && dst.inode.ID == src.inode.ID; plan.same {
+		return plan, nil
+	}
+	if dst.inode == nil {
+		return plan, demand(r, plan.parent, permWrite|permExecute, what, to)
+	}
+	plan.replaced = dst.inode
+	if noReplace {
+		return plan, dfs.Errorf(dfs.AlreadyExists, what, string(to), "it exists, and replacing was not asked for")
+	}
+	if err := demandEntry(r, plan.parent, dst.inode, what, to); err != nil {
+		return plan, err
+	}
+	return plan, e.checkReplace(src.inode, dst.inode, to)
+}
+
+func (e *Evaluator) checkRenamePaths(from, to dfs.Path) error {
+	const what = "rename"
+	if from.IsRoot() || to.IsRoot() {
+		return dfs.Errorf(dfs.InvalidArgument, what, string(from), "the root cannot be renamed or replaced")
+	}
+	if from != to && from.Contains(to) {
+		return dfs.Errorf(dfs.InvalidArgument, what, string(from), "%q lies inside it", to)
+	}
+	table := e.m.Mounts()
+	for _, p := range []dfs.Path{from, to} {
+		if table.At(p) != nil || len(table.Below(p)) > 0 {
+			return dfs.Errorf(dfs.InvalidArgument, what, string(p), "a mount begins at it or below it: unmount first")
+		}
+	}
+	a, _ := table.Resolve(from)
+	b, _ := table.Resolve(to)
+	if a != b {
+		return dfs.Errorf(dfs.CrossMount, what, string(from), "%q lies on another mount: copy and remove instead ('forebay fs cp')", to)
+	}
+	if a != nil && a.ReadOnly {
+		return dfs.Errorf(dfs.ReadOnly, what, string(from), "the mount at %s is read-only", a.Path)
+	}
+	return nil
+}
+
+func (e *Evaluator) checkReplace(source, target *inodestore.Inode, to dfs.Path) error {
+	const what = "rename"
+	switch {
+	case target.IsDir() && !source.IsDir():
+		return dfs.Errorf(dfs.IsDirectory, what, string(to), "a directory cannot be replaced by a file")
+	case !target.IsDir() && source.IsDir():
+		return dfs.Errorf(dfs.NotDirectory, what, string(to), "a file cannot be replaced by a directory")
+	case !target.IsDir():
+		return nil
+	}
+	full, err := e.view.hasChildren(target.ID)
+	if err == nil && full {
+		err = dfs.Errorf(dfs.NotEmpty, what, string(to), "only an empty directory can be replaced")
+	}
+	return err
+}

@@ -1,0 +1,57 @@
+package namespace
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/host"
+)
+
+type applyWaiter struct {
+	index uint64
+	ready host.Event
+}
+
+// WaitApplied returns once index is applied here.
+func (m *Machine) WaitApplied(ctx context.Context, index uint64) error {
+	if m.store.AppliedIndex() >= index {
+		return nil
+	}
+	w := applyWaiter{index: index, ready: m.h.NewEvent()}
+	m.waitMu.Lock()
+	if m.store.AppliedIndex() >= index {
+		m.waitMu.Unlock()
+		return nil
+	}
+	m.waiting = append(m.waiting, w)
+	m.waitMu.Unlock()
+	err := w.ready.Wait(ctx)
+	if err != nil {
+		m.forgetWaiter(w.ready)
+	}
+	return err
+}
+
+func (m *Machine) forgetWaiter(e host.Event) {
+	m.waitMu.Lock()
+	defer m.waitMu.Unlock()
+	for i := range m.waiting {
+		if m.waiting[i].ready == e {
+			m.waiting = append(m.waiting[:i], m.waiting[i+1:]...)
+			return
+		}
+	}
+}
+
+func (m *Machine) wakeApplied(index uint64) {
+	m.waitMu.Lock()
+	defer m.waitMu.Unlock()
+	kept := m.waiting[:0]
+	for _, w := range m.waiting {
+		if w.index <= index {
+			w.ready.Set()
+		} else {
+			kept = append(kept, w)
+		}
+	}
+	m.waiting = kept
+}

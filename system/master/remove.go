@@ -1,0 +1,117 @@
+package master
+
+import (
+	"context"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/ufs"
+)
+
+func (l *leadership) remove(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Remove) (*proto.Result, error) {
+	return l.knownUnderClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) { return l.removeClaimed(ctx, r, p, op) }, p)
+}
+
+func (l *leadership) removeClaimed(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Remove) (*proto.Result, error) {
+	n, err := l.e.CheckRemove(r, p, op)
+	if err != nil {
+		return nil, err
+	}
+	if op.Recursive && n.IsDir() && !r.Identity.Superuser(l.m.cfg.Superuser) {
+		if err := l.mayRemoveBelow(ctx, &r, p); err != nil {
+			return nil, err
+		}
+	}
+	if !op.CacheOnly && mayBeInStore(n) {
+		if err := l.removeInStore(ctx, p, n.IsDir(), op.Recursive); err != nil {
+			return nil, err
+		}
+	}
+	return l.finish(ctx, string(p))(l.e.Remove(ctx, r, p, op, l.forget))
+}
+
+func (l *leadership) removeInStore(ctx context.Context, p dfs.Path, dir, recursive bool) error {
+	at, err := l.placeOf(ctx, p)
+	if err != nil || at.store == nil {
+		return err
+	}
+	if dir && recursive {
+		err = removeTree(ctx, l.m.h, at.store, at.rel)
+	} else {
+		err = at.store.Remove(ctx, at.rel)
+	}
+	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
+		return nil
+	}
+	if dfs.IsKind(err, dfs.DeadlineExceeded) {
+		return dfs.Errorf(dfs.DeadlineExceeded, "remove from the under store", string(p),
+			"part of it is removed: run the same command again to go on")
+	}
+	return dfs.Wrap(err, "remove from the under store", string(p))
+}
+
+// Pace of removing a directory that still gains entries: a worker may be writing a file below it in the background, and
+// what the worker finishes after the listing is found by the next one.
+const (
+	removeTries = 100
+	removePause = 50 * time.Millisecond
+)
+
+// removeTree removes depth first, holding one listing open for each level. It can be run again after a failure.
+func removeTree(ctx context.Context, h host.Host, store ufs.Store, dir string) error {
+	for try := 1; ; try++ {
+		if err := removeEntries(ctx, h, store, dir); err != nil {
+			return err
+		}
+		err := store.Remove(ctx, dir)
+		if !dfs.IsKind(err, dfs.NotEmpty) || try == removeTries {
+			return err
+		}
+		if err := h.Sleep(ctx, removePause); err != nil {
+			return err
+		}
+	}
+}
+
+func removeEntries(ctx context.Context, h host.Host, store ufs.Store, dir string) error {
+	for entry, err := range store.List(ctx, dir, "") {
+		if err != nil {
+			return err
+		}
+		path := entry.Name
+		if dir != "" {
+			path = dir + "/" + entry.Name
+		}
+		if entry.Dir {
+			err = removeTree(ctx, h, store, path)
+		} else {
+			err = store.Remove(ctx, path)
+		}
+		if err != nil && !dfs.IsKind(err, dfs.NotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayRemoveBelow demands the right to take entries out of every directory at p and below that has any, as a removal one
+// by one would.
+func (l *leadership) mayRemoveBelow(ctx context.Context, r *namespace.Request, p dfs.Path) error {
+	return l.walk(ctx, p, func(at dfs.Path, n walked) error {
+		if !n.IsDir() {
+			return nil
+		}
+		empty := true
+		err := l.m.machine.View(func(r inodestore.Reader) error {
+			return r.List(n.ID, "", func(walked) bool { empty = false; return false })
+		})
+		if err != nil || empty {
+			return err
+		}
+		return namespace.Demand(r, n, namespace.RightWrite|namespace.RightSearch, "remove", at)
+	})
+}

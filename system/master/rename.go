@@ -1,0 +1,85 @@
+package master
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/ufs"
+)
+
+func (l *leadership) renameThrough(ctx context.Context, r namespace.Request, op *proto.Rename) (*proto.Result, error) {
+	from, err := dfs.ParsePath(op.Source)
+	if err != nil {
+		return nil, err
+	}
+	to, err := dfs.ParsePath(op.Target)
+	if err != nil {
+		return nil, err
+	}
+	return l.knownUnderClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) {
+		if err := l.renameInStore(ctx, r, from, to, op); err != nil {
+			return nil, err
+		}
+		return l.finish(ctx, string(to))(l.e.Rename(ctx, r, from, to, op, l.forget))
+	}, from, to)
+}
+
+func (l *leadership) renameInStore(ctx context.Context, r namespace.Request, from, to dfs.Path, op *proto.Rename) error {
+	source, err := l.e.CheckRename(r, from, to, op.NoReplace)
+	if err != nil {
+		return err
+	}
+	src, err := l.placeOf(ctx, from)
+	if err != nil || src.store == nil {
+		return err
+	}
+	_, rel := l.m.machine.Mounts().Resolve(to)
+	if source.Persist != dfs.Persisted {
+		return renameUnpersisted(ctx, src, source, from, to, rel)
+	}
+	err = src.store.Rename(ctx, src.rel, rel)
+	if dfs.IsKind(err, dfs.NotFound) {
+		if _, there := src.store.Stat(ctx, rel); there == nil {
+			return nil // an earlier try of this rename got so far
+		}
+	}
+	return dfs.Wrap(err, "rename in the under store", string(from))
+}
+
+// renameUnpersisted is for a source that the under store need not have. What it has at the target is replaced and must
+// not come back, nor must what an earlier version left at the source.
+func renameUnpersisted(ctx context.Context, src place, source *inodestore.Inode, from, to dfs.Path, rel string) error {
+	if err := removeLeft(ctx, src.store, rel); err != nil {
+		return dfs.Wrap(err, "rename: remove the replaced target from the under store", string(to))
+	}
+	if !mayBeInStore(source) {
+		return nil
+	}
+	var err error
+	if source.IsDir() {
+		err = src.store.Rename(ctx, src.rel, rel) // with what a persisted file's driver made in it
+	} else {
+		err = removeLeft(ctx, src.store, src.rel)
+	}
+	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
+		return nil
+	}
+	return dfs.Wrap(err, "rename: clear the source in the under store", string(from))
+}
+
+func removeLeft(ctx context.Context, store ufs.Store, rel string) error {
+	err := store.Remove(ctx, rel)
+	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
+		return nil
+	}
+	return err
+}
+
+// mayBeInStore tells whether a store may have something at an inode's path: its content, that of an earlier version, what
+// a worker has persisted and not reported yet, or a directory that a driver made for one of these.
+func mayBeInStore(n *inodestore.Inode) bool {
+	return n.IsDir() || n.Persist != dfs.NotPersisted || n.LastVersion > 1
+}

@@ -1,0 +1,81 @@
+package master
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/proto"
+)
+
+func plainAnswer(t *namespace.Ticket) (*proto.Result, error) {
+	_, _, count := t.Answer()
+	return &proto.Result{Count: count}, nil
+}
+
+// statusAnswer tells the status of the inode that a mutation made or changed. In a replay the inode is looked up by the
+// id that the session remembers; if it is gone since, id and version alone are told.
+func (l *leadership) statusAnswer(out namespace.Outcome, text string) answering {
+	return func(t *namespace.Ticket) (*proto.Result, error) {
+		id, version, count := t.Answer()
+		res := &proto.Result{Count: count}
+		if out.Inode != nil {
+			res.Status = namespace.ToProto(out.Inode, dfs.Path(cleaned(text)), l.m.machine.Mounts())
+		} else if p, n, err := l.m.machine.PathOf(id); err == nil {
+			res.Status = namespace.ToProto(n, p, l.m.machine.Mounts())
+		} else {
+			res.Status = &proto.FileStatus{Id: uint64(id), Path: cleaned(text), Completed: true}
+		}
+		if version != 0 {
+			res.Status.Version = version
+		}
+		return res, nil
+	}
+}
+
+// completed notes where a published version lies, and lets go of the one before it. The client says where; names of
+// workers that are not live here would stay in the block map for ever.
+func (l *leadership) completed(op *proto.CompleteFile) func(before, after *inodestore.Inode) {
+	return func(before, after *inodestore.Inode) {
+		for _, b := range op.Blocks {
+			for _, w := range b.Workers {
+				if b.Index >= blocksOf(after) || !l.m.workers.Live(dfs.WorkerID(w)) {
+					continue
+				}
+				l.m.blocks.Add(dfs.WorkerID(w), fileOf(after, after.Version), []uint32{b.Index})
+			}
+		}
+		if before.Version != 0 && before.Persist != dfs.Persisted {
+			// Readers that are open keep the old version while it is cached; nothing keeps it from eviction now.
+			l.tell(before, before.Version, &proto.WorkerCommand{Action: proto.WorkerCommand_SET_PERSISTED, Inode: uint64(before.ID), Version: before.Version})
+		}
+	}
+}
+
+// attributesChanged passes pins on to the workers that hold the file.
+func (l *leadership) attributesChanged(op *proto.SetAttribute) func(*inodestore.Inode) {
+	if op.Pinned == nil {
+		return nil
+	}
+	action := proto.WorkerCommand_UNPIN
+	if *op.Pinned {
+		action = proto.WorkerCommand_PIN
+	}
+	return func(n *inodestore.Inode) {
+		l.tell(n, n.Version, &proto.WorkerCommand{Action: action, Inode: uint64(n.ID), Version: n.Version})
+	}
+}
+
+// finish waits for an evaluated mutation and answers with its status.
+func (l *leadership) finish(ctx context.Context, text string) func(namespace.Outcome, error) (*proto.Result, error) {
+	return func(out namespace.Outcome, err error) (*proto.Result, error) {
+		if err != nil {
+			return nil, err
+		}
+		if err := out.Ticket.Wait(ctx); err != nil {
+			return nil, err
+		}
+		return l.statusAnswer(out, text)(out.Ticket)
+	}
+}

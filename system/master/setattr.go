@@ -1,0 +1,72 @@
+package master
+
+import (
+	"context"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/ufs"
+)
+
+// setAttribute changes p, and with recursive everything below it first, so that a retry finds the same tree.
+func (l *leadership) setAttribute(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.SetAttribute) (*proto.Result, error) {
+	if err := l.know(ctx, p); err != nil {
+		return nil, err
+	}
+	count := int64(0)
+	if op.Recursive {
+		below := r
+		below.Sequence, below.Session = 0, 0
+		err := l.walk(ctx, p, func(at dfs.Path, _ walked) error {
+			if at == p {
+				return nil
+			}
+			count++
+			_, err := l.setOne(ctx, below, at, op)
+			if dfs.IsKind(err, dfs.NotFound) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	res, err := l.setOne(ctx, r, p, op)
+	if err == nil {
+		res.Count = count + 1
+	}
+	return res, err
+}
+
+func (l *leadership) setOne(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.SetAttribute) (*proto.Result, error) {
+	return l.underClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) {
+		n, err := l.e.CheckSetAttribute(r, p, op)
+		if err != nil {
+			return nil, err
+		}
+		if n.Persist == dfs.Persisted && (op.Mode != nil || op.Owner != nil || op.Group != nil || op.ModTime != nil) {
+			if err := l.setInStore(ctx, p, op); err != nil {
+				return nil, err
+			}
+		}
+		return l.finish(ctx, string(p))(l.e.SetAttribute(ctx, r, p, op, l.attributesChanged(op)))
+	}, p)
+}
+
+func (l *leadership) setInStore(ctx context.Context, p dfs.Path, op *proto.SetAttribute) error {
+	at, err := l.placeOf(ctx, p)
+	if err != nil || at.store == nil || at.mount.ReadOnly || at.rel == "" {
+		return err
+	}
+	setter, ok := ufs.As[ufs.AttrSetter](at.store)
+	if !ok {
+		return nil
+	}
+	err = setter.SetAttr(ctx, at.rel, op.Mode, op.Owner, op.Group, timeOf(op.ModTime))
+	if dfs.IsKind(err, dfs.UnsupportedFeature) || dfs.IsKind(err, dfs.NotFound) {
+		return nil
+	}
+	return dfs.Wrap(err, "set attribute in the under store", string(p))
+}

@@ -1,0 +1,129 @@
+package master
+
+import (
+	"context"
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/master/metasync"
+	"github.com/forebay/forebay/system/master/namespace"
+	"github.com/forebay/forebay/system/proto"
+)
+
+// readSynced compares with the under store and reads again. When the store cannot be asked and the answer is known, the
+// known answer is given: the mount stays readable while its store is away.
+func (l *leadership) readSynced(ctx context.Context, req namespace.Request, op *proto.Operation, known *proto.Result) *proto.Result {
+	if err := l.slow.Acquire(ctx, 1); err != nil {
+		return errorResult(dfs.Wrap(err, "wait for the under store", ""))
+	}
+	defer l.slow.Release(1)
+	var err error
+	switch k := op.Kind.(type) {
+	case *proto.Operation_GetStatus:
+		err = l.syncNow(ctx, k.GetStatus.Path, false, interval(k.GetStatus.SyncOverride, k.GetStatus.SyncInterval))
+	case *proto.Operation_ListStatus:
+		err = l.syncNow(ctx, k.ListStatus.Path, true, interval(k.ListStatus.SyncOverride, k.ListStatus.SyncInterval))
+	}
+	if err != nil {
+		if known.Error == nil && known.Status != nil {
+			l.m.log.Warn("answering from the namespace, the under store cannot be asked", "error", err)
+			return known
+		}
+		return errorResult(err)
+	}
+	if err := l.reads.Wait(ctx); err != nil {
+		return errorResult(err)
+	}
+	var res *proto.Result
+	_ = l.m.machine.View(func(r inodestore.Reader) error { // errors travel in the result
+		res, _ = l.read(r, &req, op)
+		return nil
+	})
+	return res
+}
+
+// syncNow compares a path for a read. With an interval of 0 the read sees what the store has no earlier than now.
+func (l *leadership) syncNow(ctx context.Context, text string, children bool, override *time.Duration) error {
+	p, err := dfs.ParsePath(text)
+	if err != nil {
+		return err
+	}
+	every := metasync.Never
+	if mount, _ := l.m.machine.Mounts().Resolve(p); mount != nil {
+		every = mount.SyncInterval
+	}
+	if override != nil {
+		every = *override
+	}
+	if n, _, _, _ := l.m.machine.Peek(p); every == 0 && (n != nil || !children) {
+		return l.sync.Fresh(ctx, p, children && n.IsDir())
+	}
+	return l.syncFor(ctx, text, children)
+}
+
+func (l *leadership) syncFor(ctx context.Context, text string, children bool) error {
+	p, err := dfs.ParsePath(text)
+	if err != nil {
+		return err
+	}
+	if !children {
+		return l.sync.Path(ctx, p)
+	}
+	n, _, _, err := l.m.machine.Peek(p)
+	if err != nil {
+		return err
+	}
+	if n == nil {
+		if err := l.sync.Path(ctx, p); err != nil {
+			return err
+		}
+		if n, _, _, err = l.m.machine.Peek(p); err != nil || n == nil {
+			return err
+		}
+	}
+	if !n.IsDir() {
+		return l.sync.Path(ctx, p)
+	}
+	return l.sync.Children(ctx, p)
+}
+
+// interval is the request's sync interval; nil leaves it to the mount.
+func interval(override bool, ns int64) *time.Duration {
+	if !override {
+		return nil
+	}
+	d := time.Duration(ns)
+	return &d
+}
+
+// mustSync tells whether the under store is to be asked about p: it is unknown and could be there, or seen too long ago.
+func (l *leadership) mustSync(p dfs.Path, n *inodestore.Inode, err error, override *time.Duration, children bool) bool {
+	mount, rel := l.m.machine.Mounts().Resolve(p)
+	if mount == nil || err != nil && !dfs.IsKind(err, dfs.NotFound) && !dfs.IsKind(err, dfs.NotDirectory) {
+		return false
+	}
+	every := mount.SyncInterval
+	if override != nil {
+		every = *override
+	}
+	if dfs.IsKind(err, dfs.NotDirectory) { // the file on the way may be a directory by now
+		return rel != "" && l.sync.Due(p, false, every)
+	}
+	if n == nil {
+		return rel != "" && (l.sync.Due(p, false, every) || !l.absenceKnown(p))
+	}
+	if children && n.IsDir() && !n.Loaded {
+		return true
+	}
+	if n.Persist != dfs.Persisted {
+		return false
+	}
+	return (rel != "" || children) && l.sync.Due(p, children, every)
+}
+
+// absenceKnown tells whether p's deepest existing ancestor was wholly listed, so that what it lacks is absent.
+func (l *leadership) absenceKnown(p dfs.Path) bool {
+	_, known, _, err := l.m.machine.PeekLocked(p)
+	return err == nil && known != nil && known.Loaded
+}

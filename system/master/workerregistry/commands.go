@@ -1,0 +1,47 @@
+package workerregistry
+
+import (
+	"time"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/proto"
+)
+
+// maxCommands bounds what waits for one worker. Beyond it the worker is told to register anew, which brings both sides
+// in line without the commands.
+const maxCommands = 20_000
+
+// commandsPerHeartbeat bounds one answer.
+const commandsPerHeartbeat = 2_000
+
+// Heartbeat notes that a worker lives, and takes what it is to be told. ok is false when it must register.
+func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (commands []*proto.WorkerCommand, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.workers[dfs.WorkerID(req.Worker)]
+	if w == nil || w.lease == 0 || w.lease != req.Lease || !w.live || w.overflow {
+		return nil, false
+	}
+	w.lastSeen = now
+	if len(req.Tiers) > 0 {
+		w.info.Tiers = req.Tiers
+	}
+	n := min(len(w.commands), commandsPerHeartbeat)
+	commands, w.commands = w.commands[:n:n], w.commands[n:]
+	return commands, true
+}
+
+// Tell queues a command for a live worker.
+func (r *Registry) Tell(id dfs.WorkerID, c *proto.WorkerCommand) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.workers[id]
+	if w == nil || !w.live || w.overflow {
+		return
+	}
+	if len(w.commands) >= maxCommands {
+		w.overflow, w.commands = true, nil
+		return
+	}
+	w.commands = append(w.commands, c)
+}
