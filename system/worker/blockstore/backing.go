@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -300,7 +301,7 @@ func (s *Store) removePair(tierIndex int, id dfs.FileVersion) {
 	fs, name := s.tiers[tierIndex].FS(), s.nameOf(tierIndex, id)
 	for _, suffix := range []string{metaSuffix, dataSuffix} {
 		if err := fs.Remove(name + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			_ = s.diskError(tierIndex, err, "remove backing file", name+suffix)
+			_ = s.fatalDiskError(tierIndex, err, "remove backing file", name+suffix)
 		}
 	}
 }
@@ -318,7 +319,7 @@ func (s *Store) eraseBlock(f *file, erased *block, tierIndex int) {
 	s.mu.Unlock()
 	if zero := make([]byte, g.pagesIn(erased.index)*recordBytes); len(zero) > 0 {
 		if _, err := b.meta.WriteAt(zero, g.recordOffset(erased.index, 0)); err != nil {
-			_ = s.diskError(tierIndex, err, "evict block", s.nameOf(tierIndex, f.id)+metaSuffix)
+			_ = s.fatalDiskError(tierIndex, err, "evict block", s.nameOf(tierIndex, f.id)+metaSuffix)
 			return
 		}
 	}
@@ -335,10 +336,30 @@ func (s *Store) punch(b *backing, start, end int64) {
 	}
 }
 
-// diskError converts err, and gives the tier up when its disk is bad. A full disk and too many open files are not.
+// diskError converts what a disk answered about one file. A read-only disk is given up at once, one with bad files when
+// there are too many of them (tier.BadFile); a full disk and too many open files say nothing of the disk. What the error
+// means for the file is the caller's to settle: nothing may be believed to be on the disk that was not written.
 func (s *Store) diskError(tierIndex int, err error, op, path string) error {
 	converted := tier.Convert(err, op, path)
-	if k := dfs.KindOf(converted); k == dfs.Unavailable || k == dfs.ReadOnly {
+	switch dfs.KindOf(converted) {
+	case dfs.ReadOnly:
+		s.failTier(tierIndex, converted)
+	case dfs.Unavailable:
+		pair := strings.TrimSuffix(strings.TrimSuffix(path, dataSuffix), metaSuffix)
+		if t := s.tiers[tierIndex]; t.BadFile(s.h.Now(), pair) {
+			s.failTier(tierIndex, converted)
+		} else if t.Failed() == nil {
+			s.log.Warn("a disk has an error in a file", "tier", t.Name(), "error", converted)
+		}
+	}
+	return converted
+}
+
+// fatalDiskError is diskError where one error is enough to give the tier up: what cannot be erased would come back with the
+// next start, in place of what was written since, and a directory that cannot be listed hides what it has.
+func (s *Store) fatalDiskError(tierIndex int, err error, op, path string) error {
+	converted := s.diskError(tierIndex, err, op, path)
+	if dfs.IsKind(converted, dfs.Unavailable) {
 		s.failTier(tierIndex, converted)
 	}
 	return converted

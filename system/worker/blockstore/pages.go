@@ -141,10 +141,22 @@ func (s *Store) Read(ctx context.Context, ref *Ref, offset int64, p []byte) (crc
 		s.Counters.Hits.Add(1)
 		return crc, true, nil
 	}
-	if errors.Is(err, errBadPage) {
+	if s.beyondUse(x, err) {
 		return 0, false, s.dropPage(ctx, x, page, ref)
 	}
 	return 0, false, err
+}
+
+// beyondUse tells whether err, of reading a page, means that the page is better dropped: its bytes are not those that were
+// written, or the disk does not give them and the under store has them too. A page that only this worker has is kept
+// through errors of the disk, which may give it yet.
+func (s *Store) beyondUse(x held, err error) bool {
+	if errors.Is(err, errBadPage) {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return dfs.IsKind(err, dfs.Unavailable) && x.file.persisted && s.tiers[x.block.tier].Failed() == nil
 }
 
 // errBadPage says that a page's bytes are not those that were written.
@@ -278,7 +290,7 @@ func (s *Store) dropPage(ctx context.Context, x held, page int, ref *Ref) error 
 	start, end := b.span(g, page)
 	s.clearPage(f, b, page)
 	s.mu.Unlock()
-	s.log.Warn("a page's checksum is wrong: it is dropped", "file", ref.describe(), "block", b.id(f).String(), "page", page, "persisted", persisted)
+	s.log.Warn("a page cannot be read back, or its checksum is wrong: it is dropped", "file", ref.describe(), "block", b.id(f).String(), "page", page, "persisted", persisted)
 	if bk, err := s.use(ctx, f, b.tier); err == nil {
 		var absent [recordBytes]byte
 		if _, err := bk.meta.WriteAt(absent[:], g.recordOffset(b.index, page)); err != nil {

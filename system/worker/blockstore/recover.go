@@ -23,11 +23,11 @@ func (s *Store) recover(ctx context.Context, tierIndex int) error {
 	t := s.tiers[tierIndex]
 	subs, err := t.FS().List(t.Dir())
 	if err != nil {
-		return s.diskError(tierIndex, err, "recover", t.Dir())
+		return s.fatalDiskError(tierIndex, err, "recover", t.Dir())
 	}
 	// The subdirectories found count as known below: their names may be of a process that was killed before it synced them.
 	if err := syncDir(t.FS(), t.Dir()); err != nil {
-		return s.diskError(tierIndex, err, "recover", t.Dir())
+		return s.fatalDiskError(tierIndex, err, "recover", t.Dir())
 	}
 	slices.Sort(subs)
 	for _, sub := range subs {
@@ -40,7 +40,7 @@ func (s *Store) recover(ctx context.Context, tierIndex int) error {
 		dir := t.FS().PathJoin(t.Dir(), sub)
 		names, err := t.FS().List(dir)
 		if err != nil {
-			return s.diskError(tierIndex, err, "recover", dir)
+			return s.fatalDiskError(tierIndex, err, "recover", dir)
 		}
 		slices.Sort(names)
 		for _, name := range names {
@@ -48,7 +48,12 @@ func (s *Store) recover(ctx context.Context, tierIndex int) error {
 				return err
 			}
 			if err := s.recoverName(tierIndex, dir, name, names); err != nil {
-				return s.diskError(tierIndex, err, "recover", t.FS().PathJoin(dir, name))
+				// One pair that cannot be read stays on the disk and out of memory: its pages may be all that there is of a
+				// file, and a later start may read them.
+				err = s.diskError(tierIndex, err, "recover", t.FS().PathJoin(dir, name))
+				if !dfs.IsKind(err, dfs.Unavailable) || t.Failed() != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -2,7 +2,6 @@ package blockstore
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -304,7 +303,7 @@ func (s *Store) checkPage(ctx context.Context, f *file, index uint32, page int, 
 	r.Pages++
 	r.Bytes += bytes
 	_, err := s.readVerified(ctx, held{f, b}, stored, stored.start, (*room)[:bytes])
-	if errors.Is(err, errBadPage) {
+	if s.beyondUse(held{f, b}, err) {
 		r.BadPages++
 		_ = s.dropPage(ctx, held{f, b}, page, &Ref{File: f.id}) // it is counted and logged; who reads it next is told
 		return nil

@@ -3,9 +3,7 @@ package blockstore_test
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -123,60 +121,6 @@ func TestPromote(t *testing.T) {
 	}
 	if !ok || s.TierOf(r, 0) != 0 || readable(t, s, r) != 2 {
 		t.Errorf("promoted %v, tier %d, %d pages", ok, s.TierOf(r, 0), readable(t, s, r))
-	}
-}
-
-// failingFS fails writes below a directory.
-type failingFS struct {
-	vfs.FS
-	mu     sync.Mutex
-	prefix string
-}
-
-func (f *failingFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	file, err := f.FS.OpenReadWrite(name, c, o...)
-	return &failingFile{file, f, name}, err
-}
-
-type failingFile struct {
-	vfs.File
-	fs   *failingFS
-	name string
-}
-
-func (f *failingFile) WriteAt(p []byte, at int64) (int, error) {
-	f.fs.mu.Lock()
-	defer f.fs.mu.Unlock()
-	if f.fs.prefix != "" && strings.HasPrefix(f.name, f.fs.prefix) {
-		return 0, syscall.EIO
-	}
-	return f.File.WriteAt(p, at)
-}
-
-// TestFailedDisk loses only the pages of the disk that failed, says so, and goes on with the other.
-func TestFailedDisk(t *testing.T) {
-	fs := &failingFS{FS: vfs.NewMem()}
-	s := open(t, newNode(fs), tiers(20, 20))
-	r := ref(1, 2*mib, 2*mib)
-	fill(t, s, r, 0, r.Length)
-	s.TakeChanges()
-	fs.mu.Lock()
-	fs.prefix = "/MEM"
-	fs.mu.Unlock()
-	if s.Fill(t.Context(), ref(2, mib, mib), 0, content(2, 0, mib)) {
-		t.Error("a fill on a failing disk")
-	}
-	if n := readable(t, s, r); n != 0 {
-		t.Errorf("%d pages from a failed disk", n)
-	}
-	if _, removed, _ := s.TakeChanges(); len(removed) != 1 || !s.Tiers()[0].Failed || s.Tiers()[0].UsedBytes != 0 {
-		t.Errorf("removed %+v, tiers %v", removed, s.Tiers())
-	}
-	if n := fill(t, s, r, 0, r.Length); n != 2 || s.TierOf(r, 0) != 1 {
-		t.Errorf("%d pages on the other disk, tier %d", n, s.TierOf(r, 0))
-	}
-	if _, err := write(t, s, ref(3, mib, mib), false); err != nil {
-		t.Errorf("a write beside a failed disk: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"math"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -34,6 +35,7 @@ type Config struct {
 // Tier is safe for concurrent use.
 //
 // INV-1: 0 <= used <= capacity.
+// INV-2: bad has at most MaxBadFiles entries.
 type Tier struct {
 	config    Config
 	fs        vfs.FS
@@ -42,7 +44,18 @@ type Tier struct {
 	mu     sync.Mutex
 	used   int64
 	failed error
+	bad    map[string]time.Time // files that had an error, to when; INV-2
 }
+
+// An error of one file says that a sector is bad, errors of many that the disk is: giving a whole tier up for a sector
+// loses what only this worker has on it, and going on with a dead disk makes every request pay for an error first.
+const (
+	// MaxBadFiles is how many files of a tier may have errors within BadWindow before the tier is given up. On a disk that
+	// is dead as many requests fail, which takes no time; a disk that collects them in minutes is about to follow.
+	MaxBadFiles = 5
+	// BadWindow is how long an error of a file counts.
+	BadWindow = 10 * time.Minute
+)
 
 // Open makes the directory if it is missing and checks the configuration.
 func Open(h host.Host, c Config) (*Tier, error) {
@@ -136,6 +149,26 @@ func (t *Tier) Fail(cause error) (first bool) {
 	}
 	t.failed = cause
 	return true
+}
+
+// BadFile notes an error of a file and tells whether it is one too many: then the caller gives the tier up (Fail). However
+// often one file fails, it counts once: clients that ask for a bad page over and over must not cost the others their tier.
+func (t *Tier) BadFile(now time.Time, path string) (tooMany bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for other, at := range t.bad {
+		if age := now.Sub(at); age > BadWindow {
+			delete(t.bad, other)
+		}
+	}
+	if _, known := t.bad[path]; !known && len(t.bad) >= MaxBadFiles {
+		return true
+	}
+	if t.bad == nil {
+		t.bad = map[string]time.Time{}
+	}
+	t.bad[path] = now
+	return len(t.bad) >= MaxBadFiles
 }
 
 // Failed is why the disk was given up, or nil.

@@ -9,6 +9,8 @@
 //	INV-2  Bytes of another content than the one that the reference names are never answered: each read from the under
 //	       store is compared with the reference's fingerprint.
 //	INV-3  The memory of buffers that readers hold is bounded by Config.MaxBytes, what tasks hold by their number.
+//	INV-4  While somebody waits for that memory, a reader whose consumer has taken nothing for Config.StallTimeout keeps
+//	       none of it: only the page that is being handed over, as a reader of cached pages does (memory.go).
 package fetch
 
 import (
@@ -37,6 +39,7 @@ type Config struct {
 	MaxBytes      int64         // buffered for readers; 256 MiB
 	MaxWindow     int64         // fetched ahead of one reader; 16 MiB
 	Timeout       time.Duration // of one ranged read; 60 s
+	StallTimeout  time.Duration // see INV-4; 5 s
 	Logger        *slog.Logger
 }
 
@@ -47,6 +50,7 @@ type Counters struct {
 	SharedPages                      atomic.Int64 // pages that a reader got from another one's flight
 	PrefetchedPages                  atomic.Int64
 	StaleReads                       atomic.Int64 // refused, since the under store has another content
+	ReclaimedBytes                   atomic.Int64 // taken back from readers whose consumers stood still
 }
 
 // Fetcher is safe for concurrent use.
@@ -66,9 +70,12 @@ type Fetcher struct {
 	// Counters may be read at any time.
 	Counters Counters
 
-	mu      sync.Mutex
-	flights map[pageKey]*flight
-	streams map[dfs.FileVersion]sequence
+	mu       sync.Mutex
+	flights  map[pageKey]*flight
+	streams  map[dfs.FileVersion]sequence
+	holders  []*reader // that hold memory
+	waiting  int       // readers that wait for memory
+	watching bool      // a task reclaims while waiting is not 0
 }
 
 // prefetchPause is how long nothing is fetched ahead after the store had no room.
@@ -89,6 +96,7 @@ func New(h host.Host, c Config) *Fetcher {
 	setDefault(&c.MaxBytes, 256<<20)
 	setDefault(&c.MaxWindow, 16<<20)
 	setDefault(&c.Timeout, time.Minute)
+	setDefault(&c.StallTimeout, 5*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

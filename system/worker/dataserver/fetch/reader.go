@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"hash/crc32"
+	"time"
 
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/rpc"
@@ -26,6 +27,10 @@ type reader struct {
 	joined  int64     // the end of the last of them
 	held    int64     // bytes of memory
 	bypass  bool      // the store holds the next page but cannot read it
+
+	// taking is when take was called while memory was held; zero when it is not being called. The fetcher's mu guards it.
+	// From then until take has returned, flights and held belong to whoever has that mu: reclaim may empty them (INV-4).
+	taking time.Time
 }
 
 func (r *reader) run() error {
@@ -75,9 +80,17 @@ func (r *reader) fromStore() (hit bool, err error) {
 	return true, r.give(Piece{Offset: r.next, Data: buffer.Bytes(), Buffer: buffer, CRC32C: crc, Cached: true})
 }
 
+// give hands a piece over. Whoever takes it may take as long as it likes; what the reader holds it does not keep for ever
+// (INV-4), so flights and held may be gone when give returns.
 func (r *reader) give(p Piece) error {
 	r.next = p.Offset + int64(len(p.Data))
-	return r.take(p)
+	if r.held == 0 {
+		return r.take(p)
+	}
+	r.f.beginTake(r)
+	err := r.take(p)
+	r.f.endTake(r)
+	return err
 }
 
 // miss begins to fetch what the store does not have.
@@ -92,21 +105,15 @@ func (r *reader) miss() error {
 		return r.passThrough()
 	}
 	want := min(r.end-r.next+dfs.PageSizeBytes, r.f.c.MaxRunBytes)
-	if err := r.f.memory.Acquire(r.ctx, want); err != nil {
+	if err := r.f.acquire(r, want); err != nil {
 		return dfs.Wrap(err, "read", r.q.File.UfsPath)
 	}
-	r.held = min(want, r.f.c.MaxBytes)
 	start, _ := r.ref.PageSpan(r.next)
 	r.join(start, want)
 	if len(r.flights) == 0 { // it was stored meanwhile
-		r.releaseMemory()
+		r.f.release(r)
 	}
 	return nil
-}
-
-func (r *reader) releaseMemory() {
-	r.f.memory.Release(r.held)
-	r.held = 0
 }
 
 // join boards flights for pages from at on, making those that are missing, for at most room bytes and up to the first
@@ -158,7 +165,7 @@ func (r *reader) fromFlight() error {
 	data := buffer.Bytes()[r.next-fl.key.start : end-fl.key.start]
 	err = r.give(Piece{Offset: r.next, Data: data, Buffer: buffer, CRC32C: crc32.Checksum(data, castagnoli)})
 	if err == nil && len(r.flights) == 0 {
-		r.releaseMemory()
+		r.f.release(r)
 	}
 	if err == nil && r.held > 0 && int64(len(r.flights))*2*dfs.PageSizeBytes <= r.f.c.MaxRunBytes {
 		r.joinMore()
@@ -213,5 +220,5 @@ func (r *reader) drop() {
 		r.f.leave(fl)
 	}
 	r.flights = nil
-	r.releaseMemory()
+	r.f.release(r)
 }
