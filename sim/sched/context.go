@@ -1,0 +1,218 @@
+package sched
+
+import (
+	"context"
+	"time"
+)
+
+// Context is context.Context; the name says that one which a task waits on must come from this package.
+type Context = context.Context
+
+// virtual is a context that ends by virtual time or by its cancel function.
+type virtual struct {
+	context.Context // the parent
+	s               *Scheduler
+	deadline        time.Time
+	bounded         bool
+	done            chan struct{} // made when somebody asks
+	err             error
+	timer           *Timer
+	up              *virtual
+	children        []*virtual // in order, so that cancelling wakes in order
+	ended           int        // of children
+	first, last     *contextWaiter
+	after           []func()
+}
+
+// contextWaiter is a task's place in the list of a context's waiters.
+type contextWaiter struct {
+	task        *Task
+	turn        uint64
+	on          *virtual
+	left, right *contextWaiter
+}
+
+type virtualKey struct{}
+
+// WithCancel is context.WithCancel in virtual time.
+func (s *Scheduler) WithCancel(ctx Context) (Context, context.CancelFunc) {
+	c := s.child(ctx)
+	return c, func() { c.end(context.Canceled) }
+}
+
+// WithTimeout is context.WithTimeout in virtual time. now is what the node's clock shows, on which the deadline is told.
+func (s *Scheduler) WithTimeout(ctx Context, now time.Time, d time.Duration) (Context, context.CancelFunc) {
+	c := s.child(ctx)
+	at := now.Add(d)
+	if outer, ok := ctx.Deadline(); !ok || at.Before(outer) {
+		c.deadline, c.bounded = at, true
+		if c.err == nil {
+			c.timer = s.After(d, func() { c.end(context.DeadlineExceeded) })
+		}
+	}
+	return c, func() { c.end(context.Canceled) }
+}
+
+func (s *Scheduler) child(ctx Context) *virtual {
+	c := &virtual{Context: ctx, s: s}
+	up := contextOf(ctx)
+	switch {
+	case up == nil:
+	case up.err != nil:
+		c.err = up.err
+	default:
+		c.up = up
+		up.children = append(up.children, c)
+	}
+	return c
+}
+
+// contextOf finds the virtual context behind ctx; nil when ctx can never end. It panics when ctx can end in a way that the
+// scheduler does not see.
+func contextOf(ctx Context) *virtual {
+	if c, ok := ctx.(*virtual); ok {
+		return c
+	}
+	c, _ := ctx.Value(virtualKey{}).(*virtual)
+	switch {
+	case c == nil && ctx.Done() != nil:
+		panic("sched: waiting on a context of package context: use the host's WithCancel or WithTimeout")
+	case c != nil && ctx.Done() != c.Done():
+		panic("sched: a context of package context lies between the task and the host's context")
+	}
+	return c
+}
+
+// OnDone calls f when ctx ends, on the stack of whoever ends it; f must not wait. stop takes it back.
+func OnDone(ctx Context, f func()) (stop func() bool) {
+	if c := contextOf(ctx); c != nil {
+		return c.AfterFunc(f)
+	}
+	return func() bool { return true }
+}
+
+// Deadline implements context.Context.
+func (c *virtual) Deadline() (time.Time, bool) {
+	if c.bounded {
+		return c.deadline, true
+	}
+	return c.Context.Deadline()
+}
+
+// Done implements context.Context, for code that only compares or passes it on.
+func (c *virtual) Done() <-chan struct{} {
+	if c.done == nil {
+		c.done = make(chan struct{})
+		if c.err != nil {
+			close(c.done)
+		}
+	}
+	return c.done
+}
+
+// Err implements context.Context.
+func (c *virtual) Err() error { return c.err }
+
+// Value implements context.Context.
+func (c *virtual) Value(key any) any {
+	if _, ok := key.(virtualKey); ok {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// AfterFunc is what package context looks for in a parent, so that its children need no goroutine.
+func (c *virtual) AfterFunc(f func()) (stop func() bool) {
+	if c.err != nil {
+		f()
+		return func() bool { return false }
+	}
+	place := len(c.after)
+	c.after = append(c.after, f)
+	return func() bool {
+		if c.err != nil || c.after[place] == nil {
+			return false
+		}
+		c.after[place] = nil
+		return true
+	}
+}
+
+func (c *virtual) add(t *Task) {
+	w := &t.waits
+	w.on, w.turn, w.left, w.right = c, t.turn, c.last, nil
+	if c.last != nil {
+		c.last.right = w
+	} else {
+		c.first = w
+	}
+	c.last = w
+}
+
+func (w *contextWaiter) unlink() {
+	c := w.on
+	if c == nil {
+		return
+	}
+	if w.left != nil {
+		w.left.right = w.right
+	} else {
+		c.first = w.right
+	}
+	if w.right != nil {
+		w.right.left = w.left
+	} else {
+		c.last = w.left
+	}
+	w.on, w.left, w.right = nil, nil, nil
+}
+
+// end ends the context and all below it, in the order in which they were made.
+func (c *virtual) end(err error) {
+	if c.err != nil || c.s.current != nil && c.s.current.killed {
+		return
+	}
+	c.err = err
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	if c.done != nil {
+		close(c.done)
+	}
+	for c.first != nil {
+		w := c.first
+		task, turn := w.task, w.turn
+		w.unlink()
+		c.s.wake(task, turn)
+	}
+	for _, f := range c.after {
+		if f != nil {
+			f()
+		}
+	}
+	for _, child := range c.children {
+		child.end(err)
+	}
+	c.after, c.children = nil, nil
+	c.leave()
+}
+
+// leave tells the parent, which forgets its ended children when they are many: a server's context has a child a request.
+func (c *virtual) leave() {
+	const worthwhile = 16
+	up := c.up
+	if up == nil || up.err != nil {
+		return
+	}
+	if up.ended++; up.ended < worthwhile || up.ended < len(up.children)/2 {
+		return
+	}
+	live := up.children[:0]
+	for _, child := range up.children {
+		if child.err == nil {
+			live = append(live, child)
+		}
+	}
+	clear(up.children[len(live):])
+	up.children, up.ended = live, 0
+}

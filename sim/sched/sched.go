@@ -1,0 +1,178 @@
+// Package sched is virtual time: a clock that jumps from event to event, and tasks of which exactly one runs at a moment.
+// It owns order: the same seed gives the same sequence of events, on any machine and any GOMAXPROCS. It knows nothing of
+// hosts, networks or file systems, which package world builds on it.
+//
+// A task is a coroutine (iter.Pull): it runs until it waits in Sleep, Event.Wait or Park, and then the scheduler takes the
+// next event off its heap. Events at one instant have no order of their own, so the seed gives them one: what production
+// code may do in either order is done in both, by different seeds. Where order matters (messages of a connection) the
+// caller gives different times.
+//
+// Work that takes time but cannot wait where it happens (a read of a file under a sync.Mutex) is charged with Spend: the
+// task's own clock runs ahead of the scheduler's, and it catches up when it next waits.
+//
+// Rules, which the package enforces:
+//   - A task never waits for anything outside of the scheduler. A sync.Mutex held over a wait would stop the process: the
+//     watchdog (stuck.go) ends the run and names the tasks.
+//   - A context that a task waits on comes from WithCancel or WithTimeout here. One from package context would end by the
+//     machine's clock or by a goroutine that the scheduler does not see: waiting on it panics.
+//   - A panic in a task ends the run with the task's name, the virtual time, and the stack.
+package sched
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Epoch is virtual time zero, as clocks show it.
+const Epoch = 1_700_000_000
+
+// Scheduler runs tasks in virtual time. It is used from one goroutine, and by the tasks that it runs.
+type Scheduler struct {
+	now     int64 // nanoseconds since the epoch of the run
+	events  eventHeap
+	order   *rand.Rand // breaks ties between simultaneous events
+	current *Task
+	idle    []*Task // coroutines without a task, for the next one
+	groups  []*Group
+	ids     uint64
+	hash    uint64
+	count   uint64
+	fault   error
+	stopped bool
+	trace   Tracer
+	watch   *watchdog
+}
+
+// Tracer hears of every event before it happens; see Scheduler.Trace.
+type Tracer func(now time.Duration, group, task string)
+
+// New makes a scheduler whose order follows from seed.
+func New(seed uint64) *Scheduler {
+	return &Scheduler{order: rand.New(rand.NewPCG(seed, 0x5eed)), hash: seed ^ 0x9e3779b97f4a7c15}
+}
+
+// Elapsed is the virtual time since the start, as the running task has it: what it spent and did not yet wait for counts.
+func (s *Scheduler) Elapsed() time.Duration { return time.Duration(s.local()) }
+
+// local is the running task's time, or the scheduler's between tasks.
+func (s *Scheduler) local() int64 {
+	if s.current != nil {
+		return s.now + s.current.debt
+	}
+	return s.now
+}
+
+// History is a hash of all events so far: their times, tasks and what Mix was given. Two runs with one history did the
+// same in the same order.
+func (s *Scheduler) History() uint64 { return s.hash }
+
+// Events is the number of events so far.
+func (s *Scheduler) Events() uint64 { return s.count }
+
+// Mix adds an outcome to the history.
+func (s *Scheduler) Mix(v uint64) {
+	s.hash = (s.hash ^ v) * 0x9e3779b97f4a7c15
+	s.hash ^= s.hash >> 29
+}
+
+// MixText adds a text to the history.
+func (s *Scheduler) MixText(text string) {
+	h := uint64(14695981039346656037)
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * 1099511628211
+	}
+	s.Mix(h)
+}
+
+// Trace makes t hear of every event from now on; nil ends it. It changes nothing of what happens.
+func (s *Scheduler) Trace(t Tracer) { s.trace = t }
+
+// Stop ends Run after the event under way.
+func (s *Scheduler) Stop() { s.stopped = true }
+
+// Timer is a callback in the future.
+type Timer struct {
+	s    *Scheduler
+	fire func() // nil: fired or stopped
+}
+
+// Stop makes sure that the callback does not run; nothing happens when it did.
+func (t *Timer) Stop() {
+	if t.fire != nil {
+		t.fire = nil
+		t.s.events.stale++
+	}
+}
+
+// After runs f when d has passed for whoever calls, on the scheduler's own stack: f must not wait.
+func (s *Scheduler) After(d time.Duration, f func()) *Timer {
+	t := &Timer{s: s, fire: f}
+	s.push(event{at: s.local() + max(int64(d), 0), timer: t})
+	return t
+}
+
+func (s *Scheduler) push(e event) {
+	e.tie = s.order.Uint32()
+	s.ids++
+	e.id = s.ids
+	s.events.push(e)
+}
+
+// Run executes events until none is left, until Stop, or until virtual time reaches limit. It returns a *Fault when a task
+// panicked or hung the process, and a *Deadlock when tasks wait and nothing can ever wake them.
+func (s *Scheduler) Run(limit time.Duration) error {
+	s.stopped = false
+	s.watch = s.startWatch()
+	defer s.watch.end()
+	for len(s.events.heap) > 0 && !s.stopped {
+		if s.events.heap[0].at > int64(limit) {
+			s.now = max(s.now, int64(limit))
+			return s.fault
+		}
+		s.step(s.events.pop())
+		if s.fault != nil {
+			return s.fault
+		}
+	}
+	if !s.stopped {
+		return s.deadlock()
+	}
+	return nil
+}
+
+// step makes one event happen, unless it is stale: a timer that was stopped, a wait that something else ended.
+func (s *Scheduler) step(e event) {
+	if e.stale() {
+		s.events.stale--
+		return
+	}
+	s.now = max(s.now, e.at)
+	s.count++
+	s.watch.beat(s.count)
+	if e.timer != nil {
+		s.Mix(uint64(e.at))
+		fire := e.timer.fire
+		e.timer.fire = nil
+		fire()
+		return
+	}
+	s.Mix(uint64(e.at) ^ e.task.id<<40)
+	if s.trace != nil {
+		s.trace(time.Duration(s.now), e.task.group.name, e.task.name)
+	}
+	s.resume(e.task)
+}
+
+// Fault ends a run: a task panicked, or stopped the process.
+type Fault struct {
+	At          time.Duration
+	Group, Task string
+	Reason      string
+	Stack       string
+}
+
+// Error names task and time; the stack follows.
+func (f *Fault) Error() string {
+	return fmt.Sprintf("at %v, task %q of %s: %s\n%s", f.At, f.Task, f.Group, f.Reason, f.Stack)
+}
