@@ -5,19 +5,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/forebay/forebay/system/dfs"
-	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/ufs"
 	"github.com/forebay/forebay/system/worker"
 	"github.com/forebay/forebay/system/worker/tier"
+	"github.com/forebay/forebay/system/worker/workertest"
 )
 
 // TestConfig checks that a worker which cannot work says so.
 func TestConfig(t *testing.T) {
-	h := node{host.NewReal(), vfs.NewMem()}
+	h := workertest.NewNode()
 	good := worker.Config{Host: h, Dir: "/state", Address: "a:1", Masters: []string{"m:1"}, Tiers: []tier.Config{{Name: "MEM", Dir: "/mem", CapacityBytes: 64 * mib}},
 		OpenUFS: func(context.Context, *proto.Mount) (ufs.Store, error) { return nil, nil }}
 	for name, change := range map[string]func(*worker.Config){

@@ -3,16 +3,13 @@ package worker_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/grpc"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -25,16 +22,10 @@ import (
 	"github.com/forebay/forebay/system/worker"
 	"github.com/forebay/forebay/system/worker/blockstore"
 	"github.com/forebay/forebay/system/worker/tier"
+	"github.com/forebay/forebay/system/worker/workertest"
 )
 
-const mib = 1 << 20
-
-type node struct {
-	*host.Real
-	fs vfs.FS
-}
-
-func (n node) FS() vfs.FS { return n.fs }
+const mib = workertest.MiB
 
 // master is a small true master for workers: leases, a block map, commands and mounts.
 type master struct {
@@ -63,11 +54,7 @@ func startMaster(t *testing.T) *master {
 	proto.RegisterBlocksServer(server, m)
 	server.Serve()
 	m.address = server.Addr()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-		defer cancel()
-		server.Stop(ctx)
-	})
+	t.Cleanup(func() { workertest.Stop(server) })
 	return m
 }
 
@@ -175,12 +162,12 @@ func (m *master) blocks() int {
 // fixture is one worker, its masters, and an under store.
 type fixture struct {
 	*testing.T
-	h       node
+	h       workertest.Node
 	under   *mem.Store
 	masters []*master
 	w       *worker.Worker
 	server  host.Server
-	stub    proto.DataClient
+	client  workertest.Client
 	opened  int
 	closed  int
 	mu      sync.Mutex
@@ -200,7 +187,7 @@ func (c closing) Close() error {
 }
 
 func setup(t *testing.T, masters int) *fixture {
-	f := &fixture{T: t, h: node{host.NewReal(), vfs.NewMem()}}
+	f := &fixture{T: t, h: workertest.NewNode()}
 	f.under = mem.New(f.h)
 	for range masters {
 		m := startMaster(t)
@@ -239,11 +226,7 @@ func (f *fixture) start(change func(*worker.Config)) {
 	f.w.Register(server)
 	server.Serve()
 	f.w.Start()
-	conn, err := f.h.Dial(server.Addr())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.stub = proto.NewDataClient(conn)
+	f.client = workertest.Dial(f.T, f.h, server.Addr())
 }
 
 func (f *fixture) stop() {
@@ -261,57 +244,29 @@ func (f *fixture) stop() {
 
 func (f *fixture) wait(what string, done func() bool) {
 	f.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if done() {
-			return
-		}
-	}
-	f.Fatalf("waited in vain for %s", what)
+	workertest.WaitFor(f.T, what, done)
 }
 
-func content(inode uint64, n int64) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(uint64(i)*7 + uint64(i)>>12 + inode)
-	}
-	return b
-}
+func content(inode uint64, n int64) []byte { return workertest.Content(inode, n) }
 
+// ref is a file at the top of the under store.
 func ref(inode uint64, length int64) *proto.FileRef {
-	return &proto.FileRef{Inode: inode, Version: 1, Length: length, BlockSize: 2 * mib, MountId: 1, UfsPath: fmt.Sprintf("f%d", inode)}
+	r := workertest.Ref(inode, length)
+	r.UfsPath = fmt.Sprintf("f%d", inode)
+	return r
 }
 
 func (f *fixture) write(r *proto.FileRef, from, to int64) {
 	f.Helper()
-	stream, err := f.stub.Write(f.Context(), rpc.PageCodec())
-	if err != nil {
-		f.Fatal(err)
-	}
-	_ = stream.Send(&proto.WriteRequest{Header: &proto.WriteHeader{File: r, WriteType: uint32(dfs.WriteAsyncThrough)}})
-	all := content(r.Inode, r.Length)
-	for at := from; at < to; at += mib {
-		data := all[at:min(at+mib, to)]
-		_ = stream.Send(&proto.WriteRequest{Offset: at, Cache: true, Crc32C: crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)), Data: data})
-	}
-	_ = stream.Send(&proto.WriteRequest{Last: true})
-	if _, err := stream.CloseAndRecv(); err != nil {
+	header := &proto.WriteHeader{File: r, WriteType: uint32(dfs.WriteAsyncThrough)}
+	if _, err := f.client.Upload(header, from, content(r.Inode, r.Length)[from:to], mib, true, nil); err != nil {
 		f.Fatal(err)
 	}
 }
 
 func (f *fixture) read(r *proto.FileRef) ([]byte, error) {
-	stream, err := f.stub.Read(f.Context(), &proto.ReadRequest{File: r, Length: r.Length})
-	var got []byte
-	for err == nil {
-		var m *proto.ReadResponse
-		if m, err = stream.Recv(); err == nil {
-			got = append(got, m.Data...)
-		}
-	}
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return got, rpc.FromStatus(err)
+	got, _, err := f.client.Download(&proto.ReadRequest{File: r, Length: r.Length}, false)
+	return got, err
 }
 
 // TestLife follows a file through a worker: written, reported, persisted, marked, freed; then a restart with another.

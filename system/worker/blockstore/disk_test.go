@@ -364,7 +364,7 @@ func TestSurvivesEveryFailure(t *testing.T) {
 				return errno
 			})
 			acknowledged := map[dfs.InodeID]*blockstore.Ref{}
-			for inode := dfs.InodeID(1); inode <= 4; inode++ {
+			for inode := dfs.InodeID(1); inode <= 2; inode++ {
 				r := ref(inode, 100_000, 64<<10)
 				fill(t, s, r, 0, r.Length)
 				if _, err := write(t, s, ref(10+inode, 100_000, 64<<10), false); err == nil {
@@ -377,12 +377,12 @@ func TestSurvivesEveryFailure(t *testing.T) {
 				}
 			}
 			s.Free(1, 0)
-			s.Free(14, 0)
-			delete(acknowledged, 14)
+			s.Free(12, 0)
+			delete(acknowledged, 12)
 			failed := s.Tiers()[0].Failed || s.Tiers()[1].Failed
 			disk.set(nil)
 			check := func(s *blockstore.Store, when string) {
-				for inode := dfs.InodeID(1); inode <= 14; inode++ {
+				for inode := dfs.InodeID(1); inode <= 12; inode++ {
 					r := ref(inode, 100_000, 64<<10)
 					r.Persisted = acknowledged[inode] == nil
 					if n := readable(t, s, r); acknowledged[inode] != nil && n != 2 && !failed {
@@ -394,7 +394,7 @@ func TestSurvivesEveryFailure(t *testing.T) {
 				}
 			}
 			check(s, "afterwards")
-			for inode := dfs.InodeID(1); inode <= 14; inode++ {
+			for inode := dfs.InodeID(1); inode <= 12; inode++ {
 				s.Free(inode, 0)
 			}
 			for _, ti := range s.Tiers() {

@@ -3,21 +3,13 @@ package dataserver_test
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"hash/crc32"
-	"io"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/proto"
-	"github.com/forebay/forebay/system/rpc"
 	"github.com/forebay/forebay/system/ufs"
 	"github.com/forebay/forebay/system/ufs/mem"
 	"github.com/forebay/forebay/system/ufs/ufstest"
@@ -25,16 +17,10 @@ import (
 	"github.com/forebay/forebay/system/worker/dataserver"
 	"github.com/forebay/forebay/system/worker/dataserver/fetch"
 	"github.com/forebay/forebay/system/worker/tier"
+	"github.com/forebay/forebay/system/worker/workertest"
 )
 
-const mib = 1 << 20
-
-type node struct {
-	*host.Real
-	fs vfs.FS
-}
-
-func (n node) FS() vfs.FS { return n.fs }
+const mib = workertest.MiB
 
 // cluster is one data server over real gRPC on loopback.
 type cluster struct {
@@ -42,12 +28,12 @@ type cluster struct {
 	store  *blockstore.Store
 	ufs    *mem.Store
 	server *dataserver.Server
-	stub   proto.DataClient // with start
+	client workertest.Client // with start
 }
 
 // serve makes the server without a network.
 func serve(t *testing.T, capacity int64) *cluster {
-	h := node{host.NewReal(), vfs.NewMem()}
+	h := workertest.NewNode()
 	c := &cluster{T: t, ufs: mem.New(h)}
 	mount := func(context.Context, dfs.MountID) (ufs.Store, error) { return c.ufs, nil }
 	store, err := blockstore.Open(t.Context(), h, blockstore.Config{Tiers: []tier.Config{{Name: "MEM", Dir: "/mem", CapacityBytes: capacity}},
@@ -63,94 +49,18 @@ func serve(t *testing.T, capacity int64) *cluster {
 }
 
 func start(t *testing.T, capacity int64) *cluster {
-	c, h := serve(t, capacity), host.NewReal()
-	server, err := h.Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	proto.RegisterDataServer(server, c.server)
-	server.Serve()
-	conn, err := h.Dial(server.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.stub = proto.NewDataClient(conn)
-	t.Cleanup(func() {
-		_ = conn.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		server.Stop(ctx)
-	})
+	c := serve(t, capacity)
+	c.client = workertest.Serve(t, host.NewReal(), func(s host.Server) { proto.RegisterDataServer(s, c.server) })
 	return c
 }
 
-func random(n int64) []byte {
-	b := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(b)
-	return b
-}
-
-var table = crc32.MakeTable(crc32.Castagnoli)
-
-// upload writes content in chunks of the given size and sends last if whole.
 func (c *cluster) upload(header *proto.WriteHeader, content []byte, chunk int, last bool, change func(*proto.WriteRequest)) (*proto.WriteResponse, error) {
-	ctx, cancel := context.WithTimeout(c.Context(), 10*time.Second)
-	defer cancel()
-	stream, err := c.stub.Write(ctx, rpc.PageCodec())
-	if err != nil {
-		return nil, err
-	}
-	if err := stream.Send(&proto.WriteRequest{Header: header}); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	for at := 0; at < len(content); at += chunk {
-		data := content[at:min(at+chunk, len(content))]
-		m := &proto.WriteRequest{Offset: int64(at), Cache: true, Crc32C: crc32.Checksum(data, table), Data: data}
-		if change != nil {
-			change(m)
-		}
-		if err := stream.Send(m); err != nil {
-			break // the answer says why
-		}
-	}
-	if last {
-		_ = stream.Send(&proto.WriteRequest{Last: true})
-	}
-	response, err := stream.CloseAndRecv()
-	return response, rpc.FromStatus(err)
+	return c.client.Upload(header, 0, content, chunk, last, change)
 }
 
-// download reads a range, with or without the page codec, checking offsets and sums.
-func (c *cluster) download(q *proto.ReadRequest, codec bool) (content []byte, cached bool, err error) {
-	ctx, cancel := context.WithTimeout(c.Context(), 10*time.Second)
-	defer cancel()
-	stream, err := c.stub.Read(ctx, q)
-	if codec {
-		stream, err = c.stub.Read(ctx, q, rpc.PageCodec())
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	cached = true
-	for {
-		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return content, cached, nil
-		}
-		if err != nil {
-			return content, cached, rpc.FromStatus(err)
-		}
-		if crc32.Checksum(m.Data, table) != m.Crc32C {
-			c.Errorf("checksum of the piece at %d", m.Offset)
-		}
-		cached = cached && m.Cached
-		content = append(content, m.Data...)
-	}
-}
+func random(n int64) []byte { return workertest.Content(uint64(n), n) }
 
-func file(inode uint64, length int64) *proto.FileRef {
-	return &proto.FileRef{Inode: inode, Version: 1, Length: length, BlockSize: 2 * mib, MountId: 1, UfsPath: fmt.Sprintf("dir/%d", inode)}
-}
+func file(inode uint64, length int64) *proto.FileRef { return workertest.Ref(inode, length) }
 
 // TestWriteRead writes with each write type and reads it back, from the cache and from the under store.
 func TestWriteRead(t *testing.T) {
@@ -179,7 +89,7 @@ func TestWriteRead(t *testing.T) {
 				ref.Persisted, ref.Fingerprint = true, response.Fingerprint
 			}
 			for _, codec := range []bool{true, false} {
-				got, cached, err := c.download(&proto.ReadRequest{File: ref, Length: ref.Length}, codec)
+				got, cached, err := c.client.Download(&proto.ReadRequest{File: ref, Length: ref.Length}, codec)
 				if err != nil || !bytes.Equal(got, content) || (codec && cached != test.cache) {
 					t.Errorf("read: %d bytes, cached %v, %v", len(got), cached, err)
 				}
@@ -215,21 +125,10 @@ func TestBrokenWrites(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "room to be given back", func() bool { return c.store.Tiers()[0].UsedBytes == 0 })
+	workertest.WaitFor(t, "room to be given back", func() bool { return c.store.Tiers()[0].UsedBytes == 0 })
 	for e, err := range c.ufs.List(t.Context(), "", "") {
 		t.Errorf("left in the under store: %+v, %v", e, err)
 	}
-}
-
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for range 200 {
-		if done() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("waited in vain for %s", what)
 }
 
 // TestFullCache checks that a write through goes on without a copy, and that a write to the cache alone is refused.
@@ -261,63 +160,14 @@ func TestRanges(t *testing.T) {
 		q.More = append(q.More, &proto.Range{Offset: at, Length: 60_000})
 		want = append(want, content[at:min(at+60_000, int64(len(content)))]...)
 	}
-	got, _, err := c.download(q, true)
+	got, _, err := c.client.Download(q, true)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("%d bytes, want %d, %v", len(got), len(want), err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	waitFor(t, "every page to be stored", func() bool {
-		check, err := c.stub.Check(ctx, &proto.CheckRequest{File: ref})
+	workertest.WaitFor(t, "every page to be stored", func() bool {
+		check, err := c.client.Stub.Check(ctx, &proto.CheckRequest{File: ref})
 		return err == nil && check.Pages == 9 && check.BadPages == 0 && check.Bytes == 9*mib && len(check.Tiers) == 1
 	})
-}
-
-// BenchmarkRead measures a warm stream of 1 MiB pages over loopback.
-func BenchmarkRead(b *testing.B) {
-	benchmarkRead(b, 64*mib)
-}
-
-func benchmarkRead(b *testing.B, size int64) {
-	h := host.NewReal()
-	store, err := blockstore.Open(b.Context(), h, blockstore.Config{Tiers: []tier.Config{{Name: "MEM", Dir: "/dev/shm/forebay-bench", CapacityBytes: 200 * mib}}, ScrubBytesPerSecond: -1})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer h.FS().RemoveAll("/dev/shm/forebay-bench")
-	defer store.Close()
-	under := mem.New(h)
-	mount := func(context.Context, dfs.MountID) (ufs.Store, error) { return under, nil }
-	fetcher := fetch.New(h, fetch.Config{Store: store, Mount: mount})
-	defer fetcher.Close()
-	server, _ := h.Listen("127.0.0.1:0")
-	proto.RegisterDataServer(server, dataserver.New(h, dataserver.Config{Store: store, Fetcher: fetcher, Mount: mount}))
-	server.Serve()
-	defer server.Stop(b.Context())
-	conn, _ := h.Dial(server.Addr())
-	defer conn.Close()
-	ref := file(7, size)
-	ref.Persisted = true
-	ref.BlockSize = 64 * mib
-	w, _ := under.Create(b.Context(), ref.UfsPath, 0o644)
-	_, _ = w.Write(make([]byte, size))
-	_, _ = w.Commit(b.Context())
-	stub := proto.NewDataClient(conn)
-	b.SetBytes(size)
-	for b.Loop() {
-		stream, err := stub.Read(b.Context(), &proto.ReadRequest{File: ref, Length: size}, rpc.PageCodec())
-		if err != nil {
-			b.Fatal(err)
-		}
-		page := rpc.NewReadPage()
-		for {
-			if err := stream.RecvMsg(page); err != nil {
-				if !errors.Is(err, io.EOF) {
-					b.Fatal(err)
-				}
-				break
-			}
-		}
-		page.Free()
-	}
 }

@@ -3,7 +3,6 @@ package dataserver_test
 import (
 	"context"
 	"hash/crc32"
-	"io"
 	"math"
 	"testing"
 	"time"
@@ -14,23 +13,13 @@ import (
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/rpc"
 	"github.com/forebay/forebay/system/ufs/ufstest"
+	"github.com/forebay/forebay/system/worker/workertest"
 )
 
 // hostileRequest asks c for a range and tells how many bytes came.
 func (c *cluster) hostileRequest(q *proto.ReadRequest) (n int, err error) {
-	ctx, cancel := context.WithTimeout(c.Context(), 5*time.Second)
-	defer cancel()
-	stream, err := c.stub.Read(ctx, q)
-	for err == nil {
-		var m *proto.ReadResponse
-		if m, err = stream.Recv(); err == nil {
-			n += len(m.Data)
-		}
-	}
-	if err == io.EOF {
-		err = nil
-	}
-	return n, rpc.FromStatus(err)
+	content, _, err := c.client.Download(q, false)
+	return len(content), err
 }
 
 // TestHostileReads sends requests that no client of ours sends: none ends the server, hangs, or gives a byte too much.
@@ -150,7 +139,7 @@ func TestCutAtEveryMessage(t *testing.T) {
 		for _, polite := range []bool{true, false} {
 			for _, toUfs := range []bool{true, false} {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-				stream, err := c.stub.Write(ctx, rpc.PageCodec())
+				stream, err := c.client.Stub.Write(ctx, rpc.PageCodec())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -161,7 +150,7 @@ func TestCutAtEveryMessage(t *testing.T) {
 					}
 					at := (i - 1) * mib
 					data := content[at:min(at+mib, len(content))]
-					_ = stream.Send(&proto.WriteRequest{Offset: int64(at), Cache: true, Crc32C: crc32.Checksum(data, table), Data: data})
+					_ = stream.Send(workertest.Chunk(int64(at), data))
 				}
 				if polite {
 					_, err = stream.CloseAndRecv()
@@ -173,7 +162,7 @@ func TestCutAtEveryMessage(t *testing.T) {
 			}
 		}
 	}
-	waitFor(t, "room to be given back", func() bool { return c.store.Tiers()[0].UsedBytes == 0 })
+	workertest.WaitFor(t, "room to be given back", func() bool { return c.store.Tiers()[0].UsedBytes == 0 })
 	for e, err := range c.ufs.List(t.Context(), "", "") {
 		t.Errorf("left in the under store: %+v, %v", e, err)
 	}
@@ -191,12 +180,12 @@ func TestSilentLoss(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	stream, err := c.stub.Write(ctx, rpc.PageCodec())
+	stream, err := c.client.Stub.Write(ctx, rpc.PageCodec())
 	if err != nil {
 		t.Fatal(err)
 	}
 	data := random(100)
-	_ = stream.Send(&proto.WriteRequest{Header: header, Cache: true, Crc32C: crc32.Checksum(data, table), Data: data})
+	_ = stream.Send(&proto.WriteRequest{Header: header, Cache: true, Crc32C: crc32.Checksum(data, workertest.Table), Data: data})
 	_ = stream.Send(&proto.WriteRequest{Last: true})
 	if _, err := stream.CloseAndRecv(); !dfs.IsKind(rpc.FromStatus(err), dfs.InvalidArgument) {
 		t.Errorf("data in the header's message: %v", err)

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/proto"
@@ -23,16 +21,10 @@ import (
 	"github.com/forebay/forebay/system/worker/blockstore"
 	"github.com/forebay/forebay/system/worker/dataserver/fetch"
 	"github.com/forebay/forebay/system/worker/tier"
+	"github.com/forebay/forebay/system/worker/workertest"
 )
 
-const mib = 1 << 20
-
-type node struct {
-	*host.Real
-	fs vfs.FS
-}
-
-func (n node) FS() vfs.FS { return n.fs }
+const mib = workertest.MiB
 
 // counting counts ranged reads and how often each page was read.
 type counting struct {
@@ -64,7 +56,7 @@ type fixture struct {
 }
 
 func setup(t *testing.T, size int64, change func(*fetch.Config, *blockstore.Config)) *fixture {
-	h := node{host.NewReal(), vfs.NewMem()}
+	h := workertest.NewNode()
 	f := &fixture{T: t, ufs: &counting{Store: mem.New(h), pages: map[int64]int{}}, content: make([]byte, size)}
 	_, _ = rand.NewChaCha8([32]byte{}).Read(f.content)
 	e := ufstest.Put(t.Context(), t, f.ufs.Store, "dir/file", f.content)
