@@ -261,6 +261,9 @@ func (r *rig) mutate(verb string, a []string) (string, error) {
 		op = &proto.Operation{Kind: &proto.Operation_Unmount{Unmount: &proto.UnmountUfs{Path: a[0]}}}
 	case "mkdir":
 		op = opMkdir(a[0])
+	case "mkdir-cached":
+		op = opMkdir(a[0])
+		op.GetMakeDirectory().MustCache = true
 	case "mv":
 		op = opRename(a[0], a[1])
 	case "rm":

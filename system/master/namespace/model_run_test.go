@@ -7,12 +7,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/journal"
 	"github.com/forebay/forebay/system/journal/memjournal"
 	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/master/mounttable"
 	"github.com/forebay/forebay/system/proto"
 )
 
@@ -69,6 +71,7 @@ type trial struct {
 	j        *lossy
 	e        *Evaluator
 	model    *model
+	mounted  bool // a store is mounted at the root, so that files wait to be persisted, or are
 	sessions [3]clientSession
 	inodes   map[int]dfs.InodeID // by the model's ids; a create that was lost and repeated gets another inode
 	begun    []begunVersion
@@ -108,6 +111,18 @@ func newTrial(t *testing.T, seed uint64) *trial {
 	}
 	tr := &trial{t: t, rng: rand.New(rand.NewPCG(seed, 77)), h: h, store: store, model: newModel(), inodes: map[int]dfs.InodeID{}}
 	tr.lead()
+	if tr.mounted = seed%2 == 0; tr.mounted {
+		tr.sure(func() error {
+			out, err := tr.e.Mount(background, Request{Identity: dfs.Identity{User: "root"}, Superuser: "root"}, mounttable.Mount{Path: "/", URI: "mem://a"})
+			if dfs.IsKind(err, dfs.AlreadyExists) {
+				return nil
+			}
+			if err == nil {
+				err = out.Ticket.Wait(background)
+			}
+			return err
+		})
+	}
 	for i := range tr.sessions {
 		tr.openSession(i)
 	}
@@ -272,7 +287,7 @@ func (tr *trial) step() {
 	user := []string{"root", "ann", "bob"}[tr.rng.IntN(3)]
 	session := tr.rng.IntN(len(tr.sessions))
 	p := randomPath(tr.rng)
-	switch tr.rng.IntN(14) {
+	switch tr.rng.IntN(15) {
 	case 0, 1:
 		recursive, mode := tr.rng.IntN(2) == 0, []uint32{0o755, 0o777, 0o1777, 0o700}[tr.rng.IntN(4)]
 		want := tr.model.mkdir(user, p, mode, recursive)
@@ -304,11 +319,17 @@ func (tr *trial) step() {
 		if tr.rng.IntN(8) == 0 {
 			tr.closeSession(session)
 		}
+	case 14:
+		tr.persistOne()
 	}
 }
 
 func (tr *trial) create(user string, session int, p dfs.Path) {
 	overwrite, recursive := tr.rng.IntN(2) == 0, tr.rng.IntN(3) == 0
+	w := dfs.WriteMustCache
+	if tr.mounted {
+		w = []dfs.WriteType{dfs.WriteMustCache, dfs.WriteAsyncThrough, dfs.WriteThrough, dfs.WriteCacheThrough}[tr.rng.IntN(4)]
+	}
 	n, version, want := tr.model.create(user, session, p, overwrite, recursive)
 	learn := func(t *Ticket) {
 		id, v, _ := t.Answer()
@@ -318,7 +339,7 @@ func (tr *trial) create(user string, session int, p dfs.Path) {
 		tr.inodes[n.id] = id
 	}
 	tr.mutate("create "+string(p), user, session, want, func(r Request) (Outcome, error) {
-		return tr.e.Create(background, r, p, &proto.CreateFile{Mode: 0o644, Overwrite: overwrite, Recursive: recursive, WriteType: uint32(dfs.WriteMustCache)})
+		return tr.e.Create(background, r, p, &proto.CreateFile{Mode: 0o644, Overwrite: overwrite, Recursive: recursive, WriteType: uint32(w)})
 	}, learn)
 	if want == 0 {
 		tr.begun = append(tr.begun, begunVersion{n, version, session})
@@ -352,16 +373,39 @@ func (tr *trial) endWrite(user string, session int) {
 func (tr *trial) change(user string, session int, p dfs.Path) {
 	op := &proto.SetAttribute{}
 	var want dfs.Kind
-	if tr.rng.IntN(2) == 0 {
+	switch tr.rng.IntN(4) {
+	case 0:
 		mode := []uint32{0o644, 0o600, 0o755, 0o777, 0o1777, 0o711}[tr.rng.IntN(6)]
 		op.Mode, want = &mode, tr.model.chmod(user, p, mode)
-	} else {
+	case 1:
 		owner := []string{"root", "ann", "bob"}[tr.rng.IntN(3)]
 		op.Owner, want = &owner, tr.model.chown(user, p, owner)
+	case 2:
+		pinned := tr.rng.IntN(2) == 0
+		op.Pinned, want = &pinned, tr.model.keep(user, p, false)
+	case 3:
+		ttl := int64(tr.rng.IntN(2)) * int64(time.Hour)
+		op.Ttl, want = &ttl, tr.model.keep(user, p, ttl > 0)
 	}
 	tr.mutate("set "+string(p), user, session, want, func(r Request) (Outcome, error) {
 		return tr.e.SetAttribute(background, r, p, op, nil)
 	}, nil)
+}
+
+// persistOne reports one file of the queue as persisted, which changes nothing that the model knows of. The queue is
+// applied state, and what is proposed may have moved or replaced the file since.
+func (tr *trial) persistOne() {
+	queue, err := tr.m.PersistQueue(0, 3)
+	tr.must(err)
+	if len(queue) == 0 {
+		return
+	}
+	f := queue[tr.rng.IntN(len(queue))]
+	err = tr.e.SetPersisted(background, nil, f.Path, f.Inode.ID, f.Inode.Version, "f")
+	if err != nil && !dfs.IsKind(err, dfs.Stale) && !dfs.IsKind(err, dfs.NotLeader) {
+		tr.fatalf("set persisted %s: %v", f.Path, err)
+	}
+	tr.note("persisted %s v%d: %v", f.Path, f.Inode.Version, err)
 }
 
 // tree is the applied state in the model's words.

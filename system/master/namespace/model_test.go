@@ -81,6 +81,15 @@ func (m *model) find(user string, p dfs.Path) (n, last *node, missing int, kind 
 	return n, last, missing, 0
 }
 
+// existing walks to p, which must be there.
+func (m *model) existing(user string, p dfs.Path) (*node, dfs.Kind) {
+	n, _, _, kind := m.find(user, p)
+	if kind == 0 && n == nil {
+		kind = dfs.NotFound
+	}
+	return n, kind
+}
+
 func (m *model) add(parent *node, name, user string, mode uint32, dir bool) *node {
 	m.nextID++
 	n := &node{id: m.nextID, name: name, parent: parent, mode: mode, owner: user, group: user}
@@ -223,12 +232,10 @@ func (m *model) remove(user string, p dfs.Path, recursive bool) dfs.Kind {
 	if p.IsRoot() {
 		return dfs.InvalidArgument
 	}
-	n, _, _, kind := m.find(user, p)
+	n, kind := m.existing(user, p)
 	switch {
 	case kind != 0:
 		return kind
-	case n == nil:
-		return dfs.NotFound
 	case !m.mayTake(user, n):
 		return dfs.PermissionDenied
 	case !recursive && len(n.children) > 0:
@@ -242,12 +249,10 @@ func (m *model) rename(user string, from, to dfs.Path, noReplace bool) dfs.Kind 
 	if from.IsRoot() || to.IsRoot() || from != to && from.Contains(to) {
 		return dfs.InvalidArgument
 	}
-	n, _, _, kind := m.find(user, from)
+	n, kind := m.existing(user, from)
 	switch {
 	case kind != 0:
 		return kind
-	case n == nil:
-		return dfs.NotFound
 	case !m.mayTake(user, n):
 		return dfs.PermissionDenied
 	}
@@ -283,12 +288,10 @@ func (m *model) rename(user string, from, to dfs.Path, noReplace bool) dfs.Kind 
 }
 
 func (m *model) chmod(user string, p dfs.Path, mode uint32) dfs.Kind {
-	n, _, _, kind := m.find(user, p)
+	n, kind := m.existing(user, p)
 	switch {
 	case kind != 0:
 		return kind
-	case n == nil:
-		return dfs.NotFound
 	case user != "root" && user != n.owner:
 		return dfs.PermissionDenied
 	}
@@ -297,16 +300,28 @@ func (m *model) chmod(user string, p dfs.Path, mode uint32) dfs.Kind {
 }
 
 func (m *model) chown(user string, p dfs.Path, owner string) dfs.Kind {
-	n, _, _, kind := m.find(user, p)
+	n, kind := m.existing(user, p)
 	switch {
 	case kind != 0:
 		return kind
-	case n == nil:
-		return dfs.NotFound
 	case user != "root" && (owner != n.owner || user != n.owner):
 		return dfs.PermissionDenied
 	}
 	n.owner = owner
+	return 0
+}
+
+// keep is a pin or a TTL: the right to write is enough, and a directory takes pins alone.
+func (m *model) keep(user string, p dfs.Path, ttl bool) dfs.Kind {
+	n, kind := m.existing(user, p)
+	switch {
+	case kind != 0:
+		return kind
+	case !n.may(user, 2):
+		return dfs.PermissionDenied
+	case ttl && n.dir():
+		return dfs.InvalidArgument
+	}
 	return 0
 }
 

@@ -33,9 +33,22 @@ func TestScripts(t *testing.T) {
 					fmt.Fprintln(&out, answer)
 				}
 			}
+			s.checkClean(t)
 			return out.String()
 		})
 	})
+}
+
+// checkClean holds the records against the inodes after each block, unless removed directories are still being collected.
+func (s *script) checkClean(t *testing.T) {
+	t.Helper()
+	garbage := 0
+	if err := s.store.Records(inodestore.TableGarbage, nil, nil, func(_, _ []byte) bool { garbage++; return true }); err != nil {
+		t.Fatal(err)
+	}
+	if garbage == 0 {
+		checkRecords(t, s.m)
+	}
 }
 
 // script is one namespace under test, with its leader.
@@ -153,7 +166,8 @@ func (s *script) run(verb string, args []string, opts map[string]string) (string
 	if f, ok := map[string]func(dfs.Path, []string, map[string]string) (string, error){
 		"mkdir": s.mkdir, "create": s.create, "complete": s.complete, "abandon": s.abandon, "put": s.put, "rm": s.rm, "mv": s.mv,
 		"ls": s.ls, "stat": s.stat, "set": s.set, "xattr": s.xattr, "mount": s.mount, "unmount": s.unmount, "sync": s.sync,
-		"persisted": s.persisted, "persist": s.persist, "tables": s.tables,
+		"persisted": s.persisted, "persist": s.persist, "tables": s.tables, "find": s.find, "writes": s.writes, "queue": s.queue,
+		"needs-store": s.needsStore, "left": s.left,
 	}[verb]; ok {
 		return f(p, args, opts)
 	}
@@ -182,6 +196,13 @@ func (s *script) run(verb string, args []string, opts map[string]string) (string
 		return fmt.Sprintf("%d steps, files freed: %s", n, s.freed()), err
 	case "due":
 		return s.due()
+	case "collect": // all of the garbage, and not what it frees
+		for {
+			if n, err := s.e.CollectGarbage(s.ctx(), 3, s.forgotten); n == 0 || err != nil {
+				s.removed = nil
+				return "", err
+			}
+		}
 	default:
 		return "", fmt.Errorf("unknown verb %q", verb)
 	}
@@ -425,6 +446,61 @@ func (s *script) tables(dfs.Path, []string, map[string]string) (string, error) {
 		out = append(out, fmt.Sprintf("%s=%d", t.name, n))
 	}
 	return strings.Join(out, " "), nil
+}
+
+// find is the path of an inode that something refers to by id.
+func (s *script) find(_ dfs.Path, _ []string, opts map[string]string) (string, error) {
+	p, _, err := s.m.PathOf(dfs.InodeID(number(opts, "inode")))
+	return string(p), err
+}
+
+// writes lists the open writes, and whether each leads to its file.
+func (s *script) writes(dfs.Path, []string, map[string]string) (string, error) {
+	var out []string
+	err := s.store.Records(inodestore.TableOpenWrite, nil, nil, func(key, value []byte) bool {
+		id := dfs.InodeID(keyID(key))
+		w, err := decodeOpenWrite(value)
+		if err != nil {
+			out = append(out, err.Error())
+			return true
+		}
+		at := "leads nowhere"
+		if n, err := w.find(s.store, id); err == nil && n != nil {
+			at = n.Name
+		}
+		out = append(out, fmt.Sprintf("%d v%d %v %s", id, w.version, w.writeType, at))
+		return true
+	})
+	if len(out) == 0 {
+		out = []string{"none"}
+	}
+	return strings.Join(out, ", "), err
+}
+
+// queue lists what waits to be persisted.
+func (s *script) queue(_ dfs.Path, _ []string, opts map[string]string) (string, error) {
+	limit := 100
+	if opts["limit"] != "" {
+		limit = int(number(opts, "limit"))
+	}
+	queue, err := s.m.PersistQueue(dfs.InodeID(number(opts, "from")), limit)
+	var out []string
+	for _, f := range queue {
+		out = append(out, fmt.Sprintf("%s v%d", f.Path, f.Inode.Version))
+	}
+	if len(out) == 0 {
+		out = []string{"none"}
+	}
+	return strings.Join(out, ", "), err
+}
+
+func (s *script) needsStore(_ dfs.Path, _ []string, opts map[string]string) (string, error) {
+	return fmt.Sprint(s.e.NeedsStore(dfs.InodeID(number(opts, "inode")), uint32(number(opts, "version")))), nil
+}
+
+// left asks whether a writer may take what it left at a path that its file no longer has.
+func (s *script) left(p dfs.Path, _ []string, _ map[string]string) (string, error) {
+	return "", s.e.CheckLeft(Request{Identity: dfs.Identity{User: s.user, Groups: []string{s.user}}, Superuser: "root"}, p, "complete")
 }
 
 func (s *script) due() (string, error) {

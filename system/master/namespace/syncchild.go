@@ -60,14 +60,15 @@ func (t *txn) syncGoneDirectory(parent, n *inodestore.Inode, entry SyncEntry, di
 	return true, t.addFromStore(parent, entry.Entry)
 }
 
-// refresh takes over a changed content as a new version (contract C4).
+// refresh takes over a changed content as a new version (contract C4). A directory that was known here alone, and that the
+// store has by now, counts as not loaded: whoever made it there may have put things in it that were never seen.
 func (t *txn) refresh(n *inodestore.Inode, entry ufs.Entry) bool {
 	after := *n
 	if n.IsDir() {
-		after.Persist = dfs.Persisted
 		if n.Persist == dfs.Persisted {
 			return false
 		}
+		after.Persist, after.Loaded = dfs.Persisted, false
 		t.putInode(&after)
 		return true
 	}

@@ -56,12 +56,13 @@ func (r *Registry) Begin(info *proto.WorkerInfo, now time.Time) uint64 {
 	return w.lease
 }
 
-// Complete marks a registration as whole. It returns false when the lease ended meanwhile.
+// Complete marks a registration as whole. It returns false when the lease ended meanwhile, or the worker was
+// lost.
 func (r *Registry) Complete(id dfs.WorkerID, lease uint64, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.workers[id]
-	if w == nil || w.lease != lease {
+	if w == nil || w.lease != lease || !w.live {
 		return false
 	}
 	w.complete, w.lastSeen = true, now
@@ -79,12 +80,14 @@ func (r *Registry) Broken(id dfs.WorkerID, lease uint64) {
 	}
 }
 
-// Touch notes that a worker that is still registering lives.
+// Touch notes that a worker that is still registering lives. It returns false when the lease ended meanwhile, also by the
+// worker's loss: what it reports after its blocks were dropped would stay in the block map until it registers again,
+// which it may never do.
 func (r *Registry) Touch(id dfs.WorkerID, lease uint64, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.workers[id]
-	if w == nil || w.lease != lease {
+	if w == nil || w.lease != lease || !w.live {
 		return false
 	}
 	w.lastSeen = now
