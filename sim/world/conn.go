@@ -1,0 +1,139 @@
+package world
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/forebay/forebay/system/host"
+)
+
+// connectTimeout is how long a connection is tried when nobody answers, as host.Real has it.
+const connectTimeout = time.Second
+
+// conn is a client's connection. Like gRPC's it connects at the first call, and again after it broke.
+type conn struct {
+	node   *Node
+	life   int
+	target string
+	now    *session
+	dial   host.Event // set when a connect under way has ended; nil when there is none
+	closed bool
+}
+
+// Dial implements host.Host.
+func (n *Node) Dial(target string) (host.Conn, error) {
+	return &conn{node: n, life: n.life, target: target}, nil
+}
+
+// Close implements host.Conn: calls under way end.
+func (c *conn) Close() error {
+	c.closed = true
+	if x := c.now; x != nil && !x.ended {
+		c.now = nil
+		x.failCalls("the client closed it")
+		x.c2s.send(frameBytes, x.cancelCalls)
+		x.s2c.closed = true
+		x.ended = true
+	}
+	return nil
+}
+
+// session returns the connection, which it makes when there is none. Callers that come meanwhile wait for the same try.
+func (c *conn) session(ctx context.Context) (*session, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, status.FromContextError(err).Err()
+		}
+		if c.closed {
+			return nil, status.Error(codes.Canceled, "the connection is closed")
+		}
+		if c.now != nil && !c.now.ended {
+			return c.now, nil
+		}
+		if c.dial == nil {
+			return c.connect(ctx)
+		}
+		if err := c.dial.Wait(ctx); err != nil {
+			return nil, status.FromContextError(err).Err()
+		}
+	}
+}
+
+// connect takes a round trip; a machine without the server refuses after one, and one that is not reached lets wait.
+func (c *conn) connect(ctx context.Context) (*session, error) {
+	c.dial = c.node.NewEvent()
+	defer func() { c.dial.Set(); c.dial = nil }()
+	net := c.node.w.Net
+	to := net.w.nodes[hostOf(c.target)]
+	refused := func(why string) error {
+		return status.Error(codes.Unavailable, fmt.Sprintf("dial %s: %s", c.target, why))
+	}
+	if to == nil {
+		return nil, refused("no such host")
+	}
+	roundTrip := net.latency(c.node.nic, to.nic) + net.latency(to.nic, c.node.nic)
+	if net.isCut(c.node.nic, to.nic) || net.isCut(to.nic, c.node.nic) {
+		if err := c.node.Sleep(ctx, connectTimeout); err != nil {
+			return nil, status.FromContextError(err).Err()
+		}
+		return nil, refused("connection timed out")
+	}
+	if err := c.node.Sleep(ctx, roundTrip); err != nil {
+		return nil, status.FromContextError(err).Err()
+	}
+	s := to.servers[c.target]
+	if s == nil || !s.serving || s.draining || !to.Alive() {
+		return nil, refused("connection refused")
+	}
+	c.now = net.connect(c.node, s)
+	return c.now, nil
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	k, err := c.begin(ctx, method, opts)
+	if err != nil {
+		return err
+	}
+	defer k.leave()
+	f, err := k.codec.encode(args)
+	if err != nil {
+		return err
+	}
+	k.open(&f)
+	if !k.fromServer.closed {
+		k.fromServer.ready = c.node.NewEvent()
+		_ = k.fromServer.ready.Wait(context.Background()) // an end of ctx sets it too
+	}
+	k.tell()
+	if k.fromServer.err != nil {
+		return k.fromServer.err
+	}
+	return k.codec.decode(k.fromServer.queue[0], reply)
+}
+
+// NewStream implements grpc.ClientConnInterface.
+func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	k, err := c.begin(ctx, method, opts)
+	if err != nil {
+		return nil, err
+	}
+	k.open(nil)
+	return &clientStream{k: k, desc: desc}, nil
+}
+
+func (c *conn) begin(ctx context.Context, method string, opts []grpc.CallOption) (*call, error) {
+	if c.life != c.node.life {
+		return nil, status.Error(codes.Canceled, "the connection is of an earlier life")
+	}
+	x, err := c.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newCall(ctx, x, method, opts)
+}

@@ -1,0 +1,177 @@
+package world
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/forebay/forebay/system/host"
+)
+
+// CPUModel is how much of a core the server takes for a request before its handler runs. What handlers do besides is
+// charged by the models of what they use.
+type CPUModel func(method string, bytes int) time.Duration
+
+// server is a listening server of one life of a node.
+type server struct {
+	node     *Node
+	addr     string
+	methods  map[string]*method
+	serving  bool
+	draining bool // refuses what comes
+	dead     bool
+	open     []*call
+	idle     host.Event // set when no call is open; nil while nobody waits
+}
+
+type method struct {
+	impl   any
+	unary  grpc.MethodHandler
+	stream *grpc.StreamDesc
+}
+
+// Listen implements host.Host. The address is the node's name, or empty, with a port; 0 is any.
+func (n *Node) Listen(addr string) (host.Server, error) {
+	name, port, ok := strings.Cut(addr, ":")
+	if !ok || name != "" && name != n.name {
+		return nil, fmt.Errorf("listen on %s: the address is not of node %q", addr, n.name)
+	}
+	if port == "0" {
+		n.ports++
+		port = fmt.Sprint(firstEphemeralPort + n.ports)
+	}
+	addr = n.name + ":" + port
+	if n.servers[addr] != nil {
+		return nil, fmt.Errorf("listen on %s: address already in use; choose a free port, or 0 for any", addr)
+	}
+	s := &server{node: n, addr: addr, methods: map[string]*method{}}
+	n.servers[addr] = s
+	return s, nil
+}
+
+// RegisterService implements grpc.ServiceRegistrar.
+func (s *server) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	for i := range desc.Methods {
+		s.methods["/"+desc.ServiceName+"/"+desc.Methods[i].MethodName] = &method{impl: impl, unary: desc.Methods[i].Handler}
+	}
+	for i := range desc.Streams {
+		s.methods["/"+desc.ServiceName+"/"+desc.Streams[i].StreamName] = &method{impl: impl, stream: &desc.Streams[i]}
+	}
+}
+
+// Addr implements host.Server.
+func (s *server) Addr() string { return s.addr }
+
+// Serve implements host.Server.
+func (s *server) Serve() { s.serving = true }
+
+// cutOffGrace is how long calls that were cut off have to end, as host.Real has it.
+const cutOffGrace = time.Second
+
+// Stop implements host.Server.
+func (s *server) Stop(ctx context.Context) {
+	s.draining = true
+	delete(s.node.servers, s.addr)
+	if s.waitIdle(ctx) == nil {
+		s.hangUp()
+		return
+	}
+	for _, k := range slices.Clone(s.open) {
+		k.cancelServer()
+	}
+	grace, cancel := s.node.WithTimeout(context.Background(), cutOffGrace)
+	defer cancel()
+	_ = s.waitIdle(grace) // those that do not heed their contexts are left
+	s.hangUp()
+}
+
+// hangUp ends the connections to this server: clients connect anew, to whoever listens then.
+func (s *server) hangUp() {
+	net := s.node.w.Net
+	for _, x := range slices.Clone(net.sessions) {
+		if x.server == s && !x.ended {
+			x.s2c.send(frameBytes, func() { x.broke("the server stopped") })
+		}
+	}
+}
+
+func (s *server) waitIdle(ctx context.Context) error {
+	for len(s.open) > 0 {
+		if s.idle == nil {
+			s.idle = s.node.NewEvent()
+		}
+		if err := s.idle.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// accept begins to serve a call that has just arrived.
+func (s *server) accept(k *call, md metadata.MD, left time.Duration, bounded bool) {
+	if s.dead || s.draining || !s.node.Alive() {
+		k.x.s2c.send(frameBytes, func() { k.finish(status.Error(codes.Unavailable, "connection to "+s.addr+": closing"), nil) })
+		return
+	}
+	s.node.Go(k.method, func() { s.serve(k, md, left, bounded) })
+}
+
+func (s *server) serve(k *call, md metadata.MD, left time.Duration, bounded bool) {
+	ctx := metadata.NewIncomingContext(context.Background(), md)
+	ctx = peer.NewContext(ctx, &peer.Peer{Addr: address(k.x.client.name)})
+	ctx = grpc.NewContextWithServerTransportStream(ctx, transport{k})
+	if bounded {
+		k.server, k.stop = s.node.WithTimeout(ctx, left)
+	} else {
+		k.server, k.stop = s.node.WithCancel(ctx)
+	}
+	s.open = append(s.open, k)
+	err, last := s.handle(k, bounded)
+	k.served = true
+	k.stop()
+	if i := slices.Index(s.open, k); i >= 0 {
+		s.open = slices.Delete(s.open, i, i+1)
+	}
+	if len(s.open) == 0 {
+		set(&s.idle)
+	}
+	if !k.x.ended {
+		k.sendStatus(err, last)
+	}
+}
+
+func (s *server) handle(k *call, bounded bool) (error, *frame) {
+	m := s.methods[k.method]
+	if m == nil {
+		return unknownMethod(k.method), nil
+	}
+	if model := s.node.w.CPU; model != nil {
+		size := 0
+		if len(k.fromClient.queue) > 0 {
+			size = k.fromClient.queue[0].size
+		}
+		if err := s.node.Compute(k.server, model(k.method, size)); err != nil {
+			return err, nil
+		}
+	}
+	if m.unary == nil {
+		return m.stream.Handler(m.impl, &serverStream{k}), nil
+	}
+	if !bounded { // as host.Real refuses it
+		return status.Errorf(codes.InvalidArgument, "%s: the request has no deadline; set one on the caller's context", k.method), nil
+	}
+	out, err := m.unary(m.impl, k.server, func(into any) error { return k.codec.decode(k.fromClient.queue[0], into) }, nil)
+	if err != nil {
+		return err, nil
+	}
+	f, err := k.codec.encode(out)
+	return err, &f
+}

@@ -1,0 +1,117 @@
+package world
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// session is one established connection: a client's life talking to a server's life, with all calls between them. It ends
+// with either life, when the peer is not reached for long, or when the client closes it.
+type session struct {
+	client   *Node
+	server   *server
+	lives    [2]int // of the two nodes when it was made
+	c2s, s2c *pipe
+	calls    []*call // open ones, in the order in which they began
+	ended    bool
+}
+
+func (n *Net) connect(client *Node, s *server) *session {
+	x := &session{client: client, server: s, lives: [2]int{client.life, s.node.life},
+		c2s: &pipe{net: n, from: client.nic, to: s.node.nic}, s2c: &pipe{net: n, from: s.node.nic, to: client.nic}}
+	n.sessions = append(n.sessions, x)
+	return x
+}
+
+// between tells whether the connection uses the way from one node to another, in either role.
+func (x *session) between(from, to string) bool {
+	c, s := x.client.name, x.server.node.name
+	return c == from && s == to || c == to && s == from
+}
+
+func (x *session) clientLives() bool { return x.client.life == x.lives[0] && x.client.Alive() }
+func (x *session) serverLives() bool {
+	return x.server.node.life == x.lives[1] && x.server.node.Alive()
+}
+
+func (x *session) add(k *call) { x.calls = append(x.calls, k) }
+
+func (x *session) remove(k *call) {
+	if i := slices.Index(x.calls, k); i >= 0 {
+		x.calls = slices.Delete(x.calls, i, i+1)
+	}
+}
+
+// close forgets the connection and what flies on it.
+func (x *session) close(n *Net) {
+	x.ended = true
+	x.c2s.closed, x.s2c.closed = true, true
+	if i := slices.Index(n.sessions, x); i >= 0 {
+		n.sessions = slices.Delete(n.sessions, i, i+1)
+	}
+}
+
+// broke ends the connection at both ends now, each of which has found out by itself.
+func (x *session) broke(why string) {
+	if x.ended {
+		return
+	}
+	x.close(x.client.w.Net)
+	x.failCalls(why)
+	x.cancelCalls()
+}
+
+func (x *session) failCalls(why string) {
+	if !x.clientLives() {
+		return
+	}
+	err := status.Error(codes.Unavailable, fmt.Sprintf("connection to %s: %s", x.server.addr, why))
+	for _, k := range slices.Clone(x.calls) {
+		k.finish(err, nil)
+	}
+}
+
+func (x *session) cancelCalls() {
+	if !x.serverLives() {
+		return
+	}
+	for _, k := range slices.Clone(x.calls) {
+		k.cancelServer()
+	}
+}
+
+// reset ends the connections of a node that has just died. Its machine still answers, so peers hear of it after the time
+// that a message takes, unless the way is cut: then their keep-alive must find out.
+func (n *Net) reset(dead *Node) {
+	for _, x := range slices.Clone(n.sessions) {
+		isClient := x.client == dead
+		if !isClient && x.server.node != dead {
+			continue
+		}
+		from, to := x.c2s.from, x.c2s.to
+		if !isClient {
+			from, to = to, from
+		}
+		x.c2s.closed, x.s2c.closed = true, true
+		tell := func() {
+			if x.ended {
+				return
+			}
+			x.close(n)
+			if isClient {
+				x.cancelCalls()
+			} else {
+				x.failCalls("reset by peer")
+			}
+		}
+		if n.isCut(from, to) {
+			n.w.Sched.After(brokenAfter, tell)
+			continue
+		}
+		n.w.Sched.After(time.Duration(n.latency(from, to)), tell)
+	}
+}

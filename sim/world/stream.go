@@ -1,0 +1,168 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// clientStream is the client's end of a stream.
+type clientStream struct {
+	k    *call
+	desc *grpc.StreamDesc
+}
+
+// Header implements grpc.ClientStream: it waits for the header or the end.
+func (s *clientStream) Header() (metadata.MD, error) {
+	k := s.k
+	for !k.gotHeader && !k.finished {
+		if k.headerReady == nil {
+			k.headerReady = k.x.client.NewEvent()
+		}
+		_ = k.headerReady.Wait(context.Background()) // an end of the call sets it too
+	}
+	return k.clientHeader, nil
+}
+
+// Trailer implements grpc.ClientStream.
+func (s *clientStream) Trailer() metadata.MD { return s.k.clientTrailer }
+
+// Context implements grpc.ClientStream.
+func (s *clientStream) Context() context.Context { return s.k.ctx }
+
+// CloseSend implements grpc.ClientStream.
+func (s *clientStream) CloseSend() error {
+	k := s.k
+	k.x.c2s.send(frameBytes, func() {
+		k.fromClient.closed = true
+		set(&k.fromClient.ready)
+	})
+	return nil
+}
+
+// SendMsg implements grpc.ClientStream: io.EOF when the stream has ended, whose status RecvMsg has.
+func (s *clientStream) SendMsg(m any) error {
+	k := s.k
+	f, err := k.codec.encode(m)
+	if err != nil {
+		s.end(err)
+		return err
+	}
+	return k.push(k.ctx, k.x.client, &k.fromClient, k.x.c2s, f, func() bool { return k.finished })
+}
+
+// RecvMsg implements grpc.ClientStream.
+func (s *clientStream) RecvMsg(m any) error {
+	k := s.k
+	err := k.receive(k.ctx, k.x.client, &k.fromServer, k.x.c2s, m)
+	if err == nil && s.desc.ServerStreams {
+		return nil
+	}
+	if err == nil { // one message, then the status
+		err = s.status()
+	} else if errors.Is(err, io.EOF) && !s.desc.ServerStreams {
+		err = status.Error(codes.Internal, "cardinality violation: received no response message from non-server-streaming RPC")
+	}
+	k.tell()
+	k.leave()
+	return err
+}
+
+// status waits for the end of a call that has one message.
+func (s *clientStream) status() error {
+	k := s.k
+	for !k.fromServer.closed {
+		if k.fromServer.ready == nil {
+			k.fromServer.ready = k.x.client.NewEvent()
+		}
+		_ = k.fromServer.ready.Wait(context.Background()) // an end of the call sets it too
+	}
+	return k.fromServer.err
+}
+
+// end gives up the call at the client.
+func (s *clientStream) end(err error) {
+	k := s.k
+	if k.finished {
+		return
+	}
+	k.finish(err, nil)
+	k.x.c2s.send(frameBytes, k.cancelServer)
+	k.leave()
+}
+
+// serverStream is the handler's end of a stream.
+type serverStream struct{ k *call }
+
+// SetHeader implements grpc.ServerStream.
+func (s *serverStream) SetHeader(md metadata.MD) error { return transport{s.k}.SetHeader(md) }
+
+// SendHeader implements grpc.ServerStream.
+func (s *serverStream) SendHeader(md metadata.MD) error { return transport{s.k}.SendHeader(md) }
+
+// SetTrailer implements grpc.ServerStream.
+func (s *serverStream) SetTrailer(md metadata.MD) { _ = transport{s.k}.SetTrailer(md) }
+
+// Context implements grpc.ServerStream.
+func (s *serverStream) Context() context.Context { return s.k.server }
+
+// SendMsg implements grpc.ServerStream.
+func (s *serverStream) SendMsg(m any) error {
+	k := s.k
+	if !k.headerSent {
+		_ = transport{k}.SendHeader(nil)
+	}
+	f, err := k.codec.encode(m)
+	if err != nil {
+		return err
+	}
+	err = k.push(k.server, k.x.server.node, &k.fromServer, k.x.s2c, f, func() bool { return k.server.Err() != nil })
+	if errors.Is(err, io.EOF) {
+		return status.FromContextError(k.server.Err()).Err()
+	}
+	return err
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (s *serverStream) RecvMsg(m any) error {
+	k := s.k
+	return k.receive(k.server, k.x.server.node, &k.fromClient, k.x.s2c, m)
+}
+
+// transport makes grpc.SetHeader, SendHeader and SetTrailer work in handlers.
+type transport struct{ k *call }
+
+// Method implements grpc.ServerTransportStream.
+func (t transport) Method() string { return t.k.method }
+
+// SetHeader implements grpc.ServerTransportStream.
+func (t transport) SetHeader(md metadata.MD) error {
+	if t.k.headerSent {
+		return status.Error(codes.Internal, "transport: SendHeader called multiple times")
+	}
+	t.k.header = metadata.Join(t.k.header, md)
+	return nil
+}
+
+// SendHeader implements grpc.ServerTransportStream.
+func (t transport) SendHeader(md metadata.MD) error {
+	if err := t.SetHeader(md); err != nil {
+		return err
+	}
+	k := t.k
+	k.headerSent = true
+	header := k.header.Copy()
+	k.x.s2c.send(headerBytes, func() { k.arriveHeader(header) })
+	return nil
+}
+
+// SetTrailer implements grpc.ServerTransportStream.
+func (t transport) SetTrailer(md metadata.MD) error {
+	t.k.trailer = metadata.Join(t.k.trailer, md)
+	return nil
+}

@@ -1,0 +1,196 @@
+// Package world is the machines of a simulation: each Node is a host.Host, so that masters, workers and clients run on it
+// as they are, with a modelled network between them and a disk that a crash leaves as it would be.
+//
+// A World has one scheduler (package sched) and any number of nodes. A node's address is its name: it listens on
+// "name:port", and others dial that. Crash ends its tasks, loses what its disk had not synced, and resets its connections;
+// Restart gives it a new life on the disk that is left. Partitions, loss and slow links are the network's (Net).
+//
+// What a run does follows from its seed alone: the scheduler's, and one stream of randomness for each node and for the
+// network, so that one more message somewhere does not change what a disk elsewhere loses.
+package world
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/forebay/forebay/sim/sched"
+	"github.com/forebay/forebay/system/host"
+)
+
+// World is a set of nodes in one virtual time.
+type World struct {
+	Sched *sched.Scheduler
+	Net   *Net
+	CPU   CPUModel // nil: requests cost no CPU
+	seed  uint64
+	nodes map[string]*Node
+}
+
+// New makes a world without nodes. Everything in it follows from seed.
+func New(seed uint64) *World {
+	w := &World{Sched: sched.New(seed), seed: seed, nodes: map[string]*Node{}}
+	w.Net = newNet(w)
+	return w
+}
+
+// stream is a source of randomness of its own for each purpose.
+func (w *World) stream(purpose string) *rand.Rand {
+	h := uint64(14695981039346656037)
+	for i := range len(purpose) {
+		h = (h ^ uint64(purpose[i])) * 1099511628211
+	}
+	return rand.New(rand.NewPCG(w.seed, h))
+}
+
+// Close ends all tasks. Nothing of the world may be used afterwards.
+func (w *World) Close() { w.Sched.Teardown() }
+
+// Node is one machine with one process on it.
+type Node struct {
+	w     *World
+	name  string
+	nic   *nic
+	disk  *disk
+	cores []int64 // busy until
+	skew  time.Duration
+	life  int // of the process: a crash begins the next
+
+	group   *sched.Group
+	rng     *rand.Rand
+	servers map[string]*server // by address; of this life
+	ports   int
+}
+
+var _ host.Host = (*Node)(nil)
+
+// Defaults of NodeConfig.
+const (
+	defaultCores       = 4
+	defaultNICBytes    = 1.25e9 // 10 Gbit/s
+	firstEphemeralPort = 40_000
+)
+
+// NodeConfig is a machine. Zero values mean the defaults.
+type NodeConfig struct {
+	Rack  string  // nodes of one rack are near each other; see Topology
+	Zone  string  // and those of one zone nearer than the rest
+	Cores int     // requests that are served at a time
+	NIC   float64 // bytes a second, each way; negative: no limit
+	Disk  DiskConfig
+}
+
+// NewNode adds a machine, with a process that runs.
+func (w *World) NewNode(name string, cfg NodeConfig) *Node {
+	if w.nodes[name] != nil {
+		panic(fmt.Sprintf("world: a second node %q", name))
+	}
+	if cfg.Cores <= 0 {
+		cfg.Cores = defaultCores
+	}
+	if cfg.NIC == 0 {
+		cfg.NIC = defaultNICBytes
+	}
+	n := &Node{w: w, name: name, cores: make([]int64, cfg.Cores)}
+	n.nic = &nic{node: name, rack: cfg.Rack, zone: cfg.Zone, rate: cfg.NIC}
+	n.disk = newDisk(w, name, cfg.Disk)
+	w.nodes[name] = n
+	n.begin()
+	return n
+}
+
+// begin starts a life.
+func (n *Node) begin() {
+	n.life++
+	n.group = n.w.Sched.NewGroup(n.name)
+	n.rng = n.w.stream(n.name + "#" + strconv.Itoa(n.life))
+	n.servers = map[string]*server{}
+}
+
+// Name is the node's name, which is its address without a port.
+func (n *Node) Name() string { return n.name }
+
+// Alive tells whether its process runs.
+func (n *Node) Alive() bool { return !n.group.Dead() }
+
+// SetSkew makes the node's clock differ from the world's.
+func (n *Node) SetSkew(d time.Duration) { n.skew = d }
+
+// Now implements host.Host.
+func (n *Node) Now() time.Time {
+	return time.Unix(sched.Epoch, 0).Add(n.w.Sched.Elapsed() + n.skew)
+}
+
+// Sleep implements host.Host.
+func (n *Node) Sleep(ctx context.Context, d time.Duration) error { return n.w.Sched.Sleep(ctx, d) }
+
+// Go implements host.Host.
+func (n *Node) Go(name string, task func()) { n.group.Go(name, task) }
+
+// NewEvent implements host.Host.
+func (n *Node) NewEvent() host.Event { return n.w.Sched.NewEvent() }
+
+// WithCancel implements host.Host.
+func (n *Node) WithCancel(ctx context.Context) (context.Context, context.CancelFunc) {
+	return n.w.Sched.WithCancel(ctx)
+}
+
+// WithTimeout implements host.Host.
+func (n *Node) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return n.w.Sched.WithTimeout(ctx, n.Now(), d)
+}
+
+// Rand implements host.Host.
+func (n *Node) Rand() *rand.Rand { return n.rng }
+
+// FS implements host.Host.
+func (n *Node) FS() vfs.FS { return n.disk }
+
+// Compute charges the node with CPU time and waits until a core has given it: requests queue at busy cores.
+func (n *Node) Compute(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	return n.Sleep(ctx, n.core(d))
+}
+
+// core takes d of the core that is free first, and tells how long it is until then and through it.
+func (n *Node) core(d time.Duration) time.Duration {
+	now := int64(n.w.Sched.Elapsed())
+	first := 0
+	for i := range n.cores {
+		if n.cores[i] < n.cores[first] {
+			first = i
+		}
+	}
+	n.cores[first] = max(now, n.cores[first]) + int64(d)
+	return time.Duration(n.cores[first] - now)
+}
+
+// Crash ends the process now, wherever its tasks are: what its disk had not synced may be lost, and peers see their
+// connections reset. It is called between tasks (sched.After), never by one.
+func (n *Node) Crash() {
+	if !n.Alive() {
+		return
+	}
+	n.group.Kill()
+	n.group.Retire()
+	for _, s := range n.servers {
+		s.dead = true
+	}
+	n.w.Net.reset(n)
+	n.servers = map[string]*server{}
+	n.disk.crash()
+}
+
+// Restart gives a crashed node its next life, on the disk that is left.
+func (n *Node) Restart() {
+	if n.Alive() {
+		panic(fmt.Sprintf("world: node %q is alive", n.name))
+	}
+	n.begin()
+}
