@@ -5,7 +5,6 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
-	"sync/atomic"
 
 	"github.com/forebay/forebay/system/dfs"
 	pb "github.com/forebay/forebay/system/proto"
@@ -26,26 +25,7 @@ type rangeStream struct {
 	next   int64  // file offset behind rest
 	end    int64
 	served bool // a chunk came
-
-	waiting atomic.Bool   // in receive, for the worker
-	chunks  atomic.Uint64 // received
-	stalled atomic.Bool   // watch gave the worker up
-}
-
-// watch gives up a worker that owes a chunk and sends none for half of Config.Timeout or more (a disk that hangs, while the
-// connection's keep-alive is answered): the reader may have no deadline at all. A reader that takes its time is no stall.
-func (s *rangeStream) watch(ctx context.Context) {
-	before, silent := uint64(0), false
-	for s.c.h.Sleep(ctx, s.c.cfg.Timeout/2) == nil {
-		now := s.chunks.Load()
-		still := s.waiting.Load() && now == before
-		if still && silent {
-			s.stalled.Store(true)
-			s.cancel()
-			return
-		}
-		before, silent = now, still
-	}
+	watch  *stallWatch
 }
 
 // openRange asks one worker for one range. It does not wait for an answer: that the worker is away shows at the first
@@ -63,9 +43,8 @@ func (c *core) openRange(ctx context.Context, w *Worker, request *pb.ReadRequest
 	}
 	s := &rangeStream{
 		c: c, worker: w, stream: stream, cancel: cancel, page: rpc.NewReadPage(),
-		next: request.Offset, end: request.Offset + request.Length,
+		next: request.Offset, end: request.Offset + request.Length, watch: c.newStallWatch(inner, cancel),
 	}
-	c.h.Go("read-watch", func() { s.watch(inner) })
 	return s, nil
 }
 
@@ -88,14 +67,10 @@ func (s *rangeStream) skip(n int) { s.rest = s.rest[n:] }
 // receive takes the next chunk and trusts nothing about it: it must continue the range, stay inside, and have the checksum
 // that it came with.
 func (s *rangeStream) receive() error {
-	s.waiting.Store(true)
-	err := s.stream.RecvMsg(s.page) // frees the page before
-	s.waiting.Store(false)
-	s.chunks.Add(1)
+	err := s.watch.during(func() error { return s.stream.RecvMsg(s.page) }) // frees the page before
 	switch {
-	case err != nil && s.stalled.Load():
-		return dfs.Errorf(dfs.Unavailable, "read from worker", s.worker.Address,
-			"it sent nothing for %v: look at its disks and at the under store", s.c.cfg.Timeout/2)
+	case err != nil && s.watch.stalled.Load():
+		return stalledError("read from worker", s.worker.Address, "sent nothing", s.watch)
 	case errors.Is(err, io.EOF):
 		return dfs.Errorf(dfs.Unavailable, "read from worker", s.worker.Address, "it ended the stream %d bytes early", s.end-s.next)
 	case err != nil:

@@ -77,7 +77,11 @@ func (c *core) newRetrier(ctx context.Context) retrier {
 	return r
 }
 
-// wait waits before the next attempt. It returns why there can be none.
+// expired tells whether the operation's own time has run out; a deadline of its context shows there.
+func (r *retrier) expired() bool { return !r.deadline.IsZero() && r.c.h.Now().After(r.deadline) }
+
+// wait waits before the next attempt. It returns why there can be none: ctx.Err(), Canceled when the client was closed, or
+// DeadlineExceeded when the context has no deadline and Config.Timeout has passed.
 func (r *retrier) wait(ctx context.Context) error {
 	for {
 		pause := backoffFloor + time.Duration(r.c.h.Rand().Int64N(int64(r.backoff)))
@@ -88,11 +92,10 @@ func (r *retrier) wait(ctx context.Context) error {
 		if r.c.life.Err() != nil {
 			return context.Canceled
 		}
-		now := r.c.h.Now()
-		if !r.deadline.IsZero() && now.After(r.deadline) {
+		if r.expired() {
 			return context.DeadlineExceeded
 		}
-		if r.c.budget.take(now) {
+		if r.c.budget.take(r.c.h.Now()) {
 			return nil
 		}
 	}
@@ -115,7 +118,9 @@ func mayHaveHappened(err error) bool {
 }
 
 // execute runs the operation at the leader, wherever it moves, until it is answered or time runs out. doubt tells
-// whether an attempt before the last one may have taken effect.
+// whether an attempt may have taken effect although none was answered. An operation that was cut short always fails with
+// the kind of the end, DeadlineExceeded or Canceled, whatever the last attempt met: those are the kinds of which callers
+// of mutations know that the outcome is open.
 func (c *core) execute(ctx context.Context, caller *rpc.Caller, operation *pb.Operation, way route) (result *pb.Result, doubt bool, err error) {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
@@ -127,16 +132,30 @@ func (c *core) execute(ctx context.Context, caller *rpc.Caller, operation *pb.Op
 			return result, doubt, err
 		}
 		doubt = doubt || mayHaveHappened(err)
-		if ended := ctx.Err(); ended != nil && before != nil { // this attempt was cut short: it knows less than that one
-			return nil, doubt, gaveUp(ended, before)
-		}
-		if ctx.Err() != nil || c.life.Err() != nil {
+		if ended := c.ended(ctx); ended != nil {
+			if dfs.KindOf(err) != dfs.KindOf(ended) {
+				before = err
+			}
+			if before != nil { // it knows more than an attempt that was cut short
+				err = gaveUp(ended, before)
+			}
 			return nil, doubt, err
 		}
 		if ended := retry.wait(ctx); ended != nil {
 			return nil, doubt, gaveUp(ended, err)
 		}
 	}
+}
+
+// ended is why there can be no further attempt: the context's end or the client's; nil while there can.
+func (c *core) ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if c.life.Err() != nil {
+		return context.Canceled
+	}
+	return nil
 }
 
 // attempt asks the probable leader once. The server is told the time that is left, so that it does not work for nobody.

@@ -179,10 +179,11 @@ func (s *throughSink) cacheElsewhere(index uint32, piece chunk) {
 }
 
 // beginSide begins a copy at the owner of a block, unless that is the worker that streams the file. It has one place only:
-// a copy elsewhere would not be found by readers.
+// a copy elsewhere would not be found by readers. An owner that failed lately is left out, or a worker that hangs would
+// hold the writer up anew with each of its blocks.
 func (s *throughSink) beginSide(index uint32) {
 	owner := s.owner(index)
-	if owner == nil || owner.ID == s.main.worker.ID {
+	if owner == nil || owner.ID == s.main.worker.ID || s.w.c.core.workers.suspected(owner.Address) {
 		return
 	}
 	only := &places{c: s.w.c.core, ranked: []*Worker{owner}, inUse: map[dfs.WorkerID]bool{}, failed: map[dfs.WorkerID]bool{}}

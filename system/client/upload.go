@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"hash/crc32"
+	"time"
 
 	"github.com/forebay/forebay/system/dfs"
 	pb "github.com/forebay/forebay/system/proto"
@@ -14,6 +15,16 @@ import (
 const (
 	maxKeptBytes   = 64 << 20
 	maxReplayBytes = 512 << 20
+)
+
+// Bounds on how long an upload goes from one worker to the next. A search begins with the failure of a worker that served
+// well, and may last Config.Timeout; that there can be several of them in a long upload is what maxSearches bounds.
+const (
+	maxSearches = 8
+
+	// commitPatience is how long the commit in an under store may take, in intervals of the stall watch: two minutes with
+	// the default timeout. An object store that is asked to put a large object together answers late, and is not hung.
+	commitPatience = 8
 )
 
 // chunk is one piece of a file, at most a page.
@@ -29,9 +40,12 @@ func newChunk(offset int64, page *rpc.PageBuffer) chunk {
 }
 
 // upload sends a run of chunks to one worker, and to the next one from the beginning should that one fail while
-// everything sent is still kept.
+// everything sent is still kept. Its life: send for each chunk, finish, result, close; close may come at any time, and
+// must come. It is for one task at a time.
 //
 // INV-1: kept is everything sent so far, or replayable is false and kept is empty.
+// INV-2: every step ends: with the worker's answer, the stream, the context, or as a stall (stallWatch); and so does the
+// search for another worker, by ctx, Config.Timeout or maxSearches.
 type upload struct {
 	c      *core
 	ctx    context.Context
@@ -43,14 +57,20 @@ type upload struct {
 	worker     *Worker
 	stream     pb.Data_WriteClient
 	cancel     context.CancelFunc
+	watch      *stallWatch // of stream
 	kept       []chunk
 	keptBytes  int64
 	replayable bool
 	finished   bool // the last message is sent
 	length     int64
+
+	search   *retrier  // for a worker, since one failed; nil before the first failure
+	searches int       // begun
+	steady   time.Time // when the current stream had caught up
 }
 
-// send sends a chunk, of which it takes references of its own.
+// send sends a chunk, of which it takes references of its own. That it returns nil does not mean that the worker has the
+// chunk: up to a flow control window may be on its way. After an error the upload is good for close only.
 func (u *upload) send(piece chunk) error {
 	if u.stream == nil {
 		if err := u.restart(nil); err != nil {
@@ -77,10 +97,11 @@ func (u *upload) finish() error {
 	return nil
 }
 
-// result returns the worker's answer to a finished upload.
+// result returns the worker's answer to a finished upload, sending it to other workers for as long as that can help. The
+// stream is closed after it.
 func (u *upload) result() (*pb.WriteResponse, error) {
 	for {
-		response, err := u.stream.CloseAndRecv()
+		response, err := u.answer()
 		if err == nil && response.Length != u.length {
 			err = dfs.Errorf(dfs.Unknown, "write to worker", u.worker.Address, "it counted %d bytes of %d: see its log",
 				response.Length, u.length)
@@ -89,10 +110,25 @@ func (u *upload) result() (*pb.WriteResponse, error) {
 			u.close()
 			return response, nil
 		}
-		if err := u.restart(rpc.FromStatus(err)); err != nil {
+		if err := u.restart(err); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// answer waits for the worker's word on the stream.
+func (u *upload) answer() (response *pb.WriteResponse, err error) {
+	if u.header.ToUfs {
+		u.watch.patience.Store(commitPatience)
+	}
+	err = u.watch.during(func() (err error) {
+		response, err = u.stream.CloseAndRecv()
+		return err
+	})
+	if err != nil && u.watch.stalled.Load() {
+		return nil, stalledError("write to worker", u.worker.Address, "did not acknowledge the data", u.watch)
+	}
+	return response, atAddress(rpc.FromStatus(err), u.worker.Address)
 }
 
 // close drops the stream, which the worker takes as a cancel unless it has answered, and what is kept.
@@ -124,7 +160,7 @@ func (u *upload) keep(piece chunk) {
 	u.keptBytes += size
 }
 
-// drop forgets what was kept. From then on a failure of the worker is the file's (INV-1).
+// drop forgets what was kept. From then on a failure of the worker is the file's (INV-1). It may be called more than once.
 func (u *upload) drop() {
 	for _, piece := range u.kept {
 		piece.page.Free()
@@ -135,36 +171,78 @@ func (u *upload) drop() {
 
 // restart connects to the next worker and sends it everything kept. failure is why the one before failed; nil at first.
 func (u *upload) restart(failure error) error {
-	retry := u.c.newRetrier(u.ctx)
-	var last error
+	if failure != nil {
+		if err := u.beginSearch(failure); err != nil {
+			return err
+		}
+	}
 	for {
 		if failure != nil {
 			if err := u.failed(failure); err != nil {
 				return err
 			}
-			last = failure
+			if u.search.expired() {
+				return u.searchedInVain(failure)
+			}
 		}
 		for u.worker = u.places.take(); u.worker == nil; u.worker = u.places.take() {
-			if err := u.morePlaces(&retry, last); err != nil {
+			if err := u.morePlaces(failure); err != nil {
 				return err
 			}
 		}
+		last := failure
 		if failure = u.replay(u.worker); failure == nil {
+			u.steady = u.c.h.Now()
 			return nil
+		}
+		if last == nil {
+			if err := u.beginSearch(failure); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// morePlaces waits for workers to come back or join.
-func (u *upload) morePlaces(retry *retrier, failure error) error {
+// beginSearch begins another search when the failed stream had served for longer than a search lasts, and lets the one
+// under way go on otherwise: a worker that takes everything and then fails would renew it for ever. So would one that
+// stalls, however long that took.
+func (u *upload) beginSearch(failure error) error {
+	stalled := u.watch != nil && u.watch.stalled.Load()
+	served := !u.steady.IsZero() && u.c.h.Now().Sub(u.steady) > u.c.cfg.Timeout
+	if u.search != nil && (stalled || !served) {
+		return nil
+	}
+	if u.searches++; u.searches > maxSearches {
+		return u.searchedInVain(failure)
+	}
+	search := u.c.newRetrier(u.ctx)
+	u.search = &search
+	return nil
+}
+
+// searchedInVain is the end of a search: the words and the kind of the last failure, and that there is nothing left to try.
+func (u *upload) searchedInVain(failure error) error {
+	u.disconnect()
+	return &dfs.Error{Kind: dfs.KindOf(failure), Op: "write", Path: string(u.path), Err: failure,
+		Detail: "no worker took the data, write the file again when the cluster is well; the last failure: " + failure.Error()}
+}
+
+// morePlaces waits for workers to come back or join. failure is nil when none has failed yet.
+func (u *upload) morePlaces(failure error) error {
 	switch {
 	case failure == nil:
 		failure = dfs.Errorf(dfs.Unavailable, "write", string(u.path),
 			"there are too few live workers for the copies asked for: start more, or lower the durable replication")
+		if err := u.beginSearch(failure); err != nil {
+			return err
+		}
 	case !worthRetry(failure):
 		return failure
 	}
-	if ended := retry.wait(u.ctx); ended != nil {
+	if ended := u.search.wait(u.ctx); ended != nil {
+		if u.ctx.Err() == nil && u.c.life.Err() == nil {
+			return u.searchedInVain(failure)
+		}
 		return gaveUp(ended, failure)
 	}
 	return u.places.refresh(u.ctx)
@@ -204,9 +282,9 @@ func (u *upload) replay(w *Worker) error {
 		cancel()
 		return rpc.FromStatus(err)
 	}
-	u.stream, u.cancel = stream, cancel
-	if err := stream.Send(&pb.WriteRequest{Header: u.header}); err != nil {
-		return u.streamError()
+	u.stream, u.cancel, u.watch = stream, cancel, u.c.newStallWatch(inner, cancel)
+	if err := u.message(&pb.WriteRequest{Header: u.header}); err != nil {
+		return err
 	}
 	for _, piece := range u.kept {
 		if err := u.transmit(piece); err != nil {
@@ -225,24 +303,23 @@ func (u *upload) transmit(piece chunk) error {
 	request := &pb.WriteRequest{
 		Offset: piece.offset, Cache: u.cache == nil || u.cache(piece), Crc32C: piece.crc32c, Data: piece.page.Bytes(),
 	}
-	if err := u.stream.SendMsg(&rpc.WritePage{WriteRequest: request, Buffer: piece.page}); err != nil {
-		return u.streamError()
-	}
-	return nil
+	return u.message(&rpc.WritePage{WriteRequest: request, Buffer: piece.page})
 }
 
-func (u *upload) transmitLast() error {
-	if err := u.stream.Send(&pb.WriteRequest{Last: true}); err != nil {
-		return u.streamError()
-	}
-	return nil
-}
+// transmitLast sends the message without which the worker drops everything: a stream that ends early is no commit.
+func (u *upload) transmitLast() error { return u.message(&pb.WriteRequest{Last: true}) }
 
-// streamError is why sending failed: gRPC keeps the reason for the receiving side.
-func (u *upload) streamError() error {
-	_, err := u.stream.CloseAndRecv()
+// message sends one message. Why sending failed is known to the receiving side only: gRPC keeps the reason for it.
+func (u *upload) message(m any) error {
+	if u.watch.during(func() error { return u.stream.SendMsg(m) }) == nil {
+		return nil
+	}
+	if u.watch.stalled.Load() {
+		return stalledError("write to worker", u.worker.Address, "took no data", u.watch)
+	}
+	_, err := u.answer()
 	if err == nil {
 		return dfs.Errorf(dfs.Unknown, "write to worker", u.worker.Address, "it answered before the end: see its log")
 	}
-	return atAddress(rpc.FromStatus(err), u.worker.Address)
+	return err
 }

@@ -160,6 +160,13 @@ func (w *workerList) cleared(address string) {
 	}
 }
 
+// suspected tells whether the worker at address failed lately.
+func (w *workerList) suspected(address string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.c.h.Now().Before(w.suspects[address])
+}
+
 // preferred returns ranked with the suspects moved to its end.
 func (w *workerList) preferred(ranked []*Worker) []*Worker {
 	w.mu.Lock()
