@@ -12,6 +12,7 @@ import (
 
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/host/hosttest"
 	"github.com/forebay/forebay/system/journal"
 	"github.com/forebay/forebay/system/journal/memjournal"
 	"github.com/forebay/forebay/system/master/inodestore"
@@ -35,7 +36,15 @@ type rig struct {
 
 func newRig(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, h: host.NewReal(), space: &mem.Space{}, user: "root"}
+	r := startRig(t, host.NewReal(), change...)
+	t.Cleanup(r.stop)
+	return r
+}
+
+// startRig starts a master on h, and waits until it leads. stop ends it.
+func startRig(t testing.TB, h host.Host, change ...func(*Config)) *rig {
+	t.Helper()
+	r := &rig{t: t, h: h, space: &mem.Space{}, user: "root"}
 	store, err := inodestore.OpenHeap(r.h, "")
 	if err != nil {
 		t.Fatal(err)
@@ -54,16 +63,39 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 	if err := r.m.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := r.m.Stop(ctx); err != nil {
-			t.Error(err)
-		}
-	})
 	r.until("the master leads", r.m.Serving)
 	return r
 }
+
+func (r *rig) stop() {
+	ctx, cancel := r.h.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := r.m.Stop(ctx); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// onVirtualTime runs body with a master whose clock moves as soon as everybody waits, so that minutes take no time.
+func onVirtualTime(t *testing.T, body func(*rig), change ...func(*Config)) {
+	t.Helper()
+	v := hosttest.NewVirtual(1)
+	if err := v.Run(func() {
+		r := startRig(loud{t}, v, change...)
+		body(r)
+		r.stop()
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// loud panics where a test would end its goroutine, for which the virtual host would wait for ever.
+type loud struct{ testing.TB }
+
+func (l loud) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
+func (l loud) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+// sleep lets time pass.
+func (r *rig) sleep(d time.Duration) { _ = r.h.Sleep(context.Background(), d) }
 
 func (r *rig) open(_ context.Context, uri string, _ map[string]string) (ufs.Store, error) {
 	if r.down {
@@ -90,20 +122,21 @@ func (s *switchable) Stat(ctx context.Context, path string) (ufs.Entry, error) {
 // until waits for a condition, and fails the test when it does not come true in time.
 func (r *rig) until(what string, cond func() bool) {
 	r.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := r.h.Now().Add(20 * time.Second)
 	for !cond() {
-		if time.Now().After(deadline) {
+		if r.h.Now().After(deadline) {
 			r.t.Fatalf("in vain: waited 20 s until %s", what)
 		}
-		time.Sleep(time.Millisecond)
+		r.sleep(time.Millisecond)
 	}
 }
 
 func (r *rig) batch(ops ...*proto.Operation) []*proto.Result {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := r.h.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	b := &proto.OperationBatch{BatchId: 7, Session: r.session, Operations: ops, TimeoutNs: int64(20 * time.Second),
+	b := &proto.OperationBatch{BatchId: 7,
+		Session: r.session, Operations: ops, TimeoutNs: int64(20 * time.Second),
 		Identity: &proto.Identity{User: r.user, Groups: []string{r.user}}}
 	for _, op := range ops {
 		if !isRead(op) && r.session != 0 && op.Sequence == 0 {
