@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -35,8 +36,9 @@ func (c *conn) Close() error {
 	c.closed = true
 	if x := c.now; x != nil && !x.ended {
 		c.now = nil
-		x.failCalls("the client closed it")
-		x.c2s.send(frameBytes, x.cancelCalls)
+		calls := slices.Clone(x.calls)
+		x.fail(calls, "the client closed it")
+		x.c2s.send(frameBytes, func() { x.cancel(calls) })
 		x.s2c.closed = true
 		x.ended = true
 	}

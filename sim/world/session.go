@@ -61,25 +61,28 @@ func (x *session) broke(why string) {
 		return
 	}
 	x.close(x.client.w.Net)
-	x.failCalls(why)
-	x.cancelCalls()
+	calls := slices.Clone(x.calls) // failing takes them off
+	x.fail(calls, why)
+	x.cancel(calls)
 }
 
-func (x *session) failCalls(why string) {
+// fail ends calls at the client.
+func (x *session) fail(calls []*call, why string) {
 	if !x.clientLives() {
 		return
 	}
 	err := status.Error(codes.Unavailable, fmt.Sprintf("connection to %s: %s", x.server.addr, why))
-	for _, k := range slices.Clone(x.calls) {
+	for _, k := range calls {
 		k.finish(err, nil)
 	}
 }
 
-func (x *session) cancelCalls() {
+// cancel ends calls at the server.
+func (x *session) cancel(calls []*call) {
 	if !x.serverLives() {
 		return
 	}
-	for _, k := range slices.Clone(x.calls) {
+	for _, k := range calls {
 		k.cancelServer()
 	}
 }
@@ -103,9 +106,9 @@ func (n *Net) reset(dead *Node) {
 			}
 			x.close(n)
 			if isClient {
-				x.cancelCalls()
+				x.cancel(slices.Clone(x.calls))
 			} else {
-				x.failCalls("reset by peer")
+				x.fail(slices.Clone(x.calls), "reset by peer")
 			}
 		}
 		if n.isCut(from, to) {
