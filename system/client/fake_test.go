@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ import (
 )
 
 // fakeMaster is a Metadata stub without a network, for tests in virtual time: it keeps every batch that it was asked, and
-// answers each as its script says. Batches come by single call; there is no stream, so that operations must go alone.
+// answers each as its script says, whether it comes by a single call or on a stream.
 type fakeMaster struct {
 	h       host.Host
 	address string
@@ -38,9 +37,30 @@ func (m *fakeMaster) Execute(ctx context.Context, b *pb.OperationBatch, _ ...grp
 	return m.script(ctx, b)
 }
 
-// Stream implements pb.MetadataClient.
-func (m *fakeMaster) Stream(context.Context, ...grpc.CallOption) (grpc.BidiStreamingClient[pb.OperationBatch, pb.ResultBatch], error) {
-	return nil, errors.New("the fake has no streams")
+// Stream implements pb.MetadataClient: batches are answered one after the other.
+func (m *fakeMaster) Stream(ctx context.Context, _ ...grpc.CallOption) (grpc.BidiStreamingClient[pb.OperationBatch, pb.ResultBatch], error) {
+	return &fakeStream{m: m, ctx: ctx, sent: host.NewQueue[*pb.OperationBatch](m.h, 16)}, nil
+}
+
+type fakeStream struct {
+	grpc.ClientStream
+	m    *fakeMaster
+	ctx  context.Context
+	sent *host.Queue[*pb.OperationBatch]
+}
+
+func (s *fakeStream) Send(b *pb.OperationBatch) error { return s.sent.Send(s.ctx, b) }
+
+func (s *fakeStream) Recv() (*pb.ResultBatch, error) {
+	b, err := s.sent.Recv(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.m.Execute(s.ctx, b)
+	if err == nil {
+		answer.BatchId = b.BatchId
+	}
+	return answer, err
 }
 
 // count is how often the master was asked an operation that is.
@@ -115,10 +135,12 @@ func inVirtualTime(t *testing.T, cfg Config, scripts []func(context.Context, *pb
 		for _, m := range masters {
 			c.core.masters.known[m.address] = &master{address: m.address, stream: rpc.NewCoalescer(v, m, rpc.CoalescerConfig{})}
 		}
+		defer func() { // also when body gives up by t.Fatal
+			if err := c.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}()
 		body(v, c, masters)
-		if err := c.Close(); err != nil {
-			t.Errorf("close: %v", err)
-		}
 	})
 	if err != nil {
 		t.Error(err)

@@ -29,13 +29,15 @@ type memWorker struct {
 	server host.Server
 	stop   context.CancelFunc
 
-	mu     sync.Mutex
-	blocks map[dfs.BlockID][]byte
-	reads  int
-	writes int                                    // chunks received
-	fault  func(w *memWorker, event string) error // called with mu held, before each chunk: "read" or "write"
-	damage int                                    // so many read chunks get a wrong checksum
-	stall  func()                                 // called before each chunk that is read; may take its time
+	mu       sync.Mutex
+	blocks   map[dfs.BlockID][]byte
+	reads    int
+	writes   int                                    // chunks received
+	fault    func(w *memWorker, event string) error // called with mu held: "read", "write" or "commit"
+	miscount int64                                  // added to the lengths that it answers
+	damage   int                                    // so many read chunks get a wrong checksum
+	stall    func()                                 // called before each chunk that is read; may take its time
+	hold     func(event string)                     // called without mu before each "write" and "commit"; may take its time
 }
 
 func startWorker(t testing.TB, h host.Host, id string, master pb.BlocksClient, store ufs.Store) *memWorker {
@@ -138,7 +140,18 @@ func (w *memWorker) write(stream grpc.ClientStreamingServer[pb.WriteRequest, pb.
 	}
 }
 
+// held runs the hold, if there is one.
+func (w *memWorker) held(event string) {
+	w.mu.Lock()
+	hold := w.hold
+	w.mu.Unlock()
+	if hold != nil {
+		hold(event)
+	}
+}
+
 func (w *memWorker) chunk(header *pb.WriteHeader, m *pb.WriteRequest, kept map[dfs.BlockID][]byte, out ufs.Writer) error {
+	w.held("write")
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writes++
@@ -165,6 +178,17 @@ func (w *memWorker) chunk(header *pb.WriteHeader, m *pb.WriteRequest, kept map[d
 }
 
 func (w *memWorker) commit(stream grpc.ClientStreamingServer[pb.WriteRequest, pb.WriteResponse], answer *pb.WriteResponse, kept map[dfs.BlockID][]byte, out ufs.Writer) error {
+	w.held("commit")
+	w.mu.Lock()
+	fault := w.fault
+	var err error
+	if fault != nil {
+		err = fault(w, "commit")
+	}
+	w.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	if out != nil {
 		entry, err := out.Commit(stream.Context())
 		if err != nil {
@@ -178,6 +202,7 @@ func (w *memWorker) commit(stream grpc.ClientStreamingServer[pb.WriteRequest, pb
 		answer.Blocks = append(answer.Blocks, b.Index)
 	}
 	w.mu.Unlock()
+	w.with(func() { answer.Length += w.miscount })
 	return stream.SendAndClose(answer)
 }
 

@@ -103,11 +103,13 @@ func (v *Virtual) startLocked(task func()) {
 	v.ready = append(v.ready, baton)
 	go func() {
 		<-baton
+		defer func() { // also when a test's Fatal ends the goroutine: the others must not wait for it
+			v.mu.Lock()
+			v.live--
+			v.mu.Unlock()
+			v.pass()
+		}()
 		task()
-		v.mu.Lock()
-		v.live--
-		v.mu.Unlock()
-		v.pass()
 	}()
 }
 
