@@ -28,6 +28,8 @@ func Faults(h host.Host, s Store, o FaultOptions) Store {
 	return &faults{Store: s, h: h, o: o, r: rand.New(rand.NewPCG(o.Seed, 0xf0bebab))}
 }
 
+// faults draws every chance from one stream, under mu: calls that run at the same time draw in the order in which they
+// get there, so only callers that are serial meet the same faults again.
 type faults struct {
 	Store
 	h host.Host
@@ -39,6 +41,7 @@ type faults struct {
 
 func (f *faults) Unwrap() Store { return f.Store }
 
+// chance draws once, also at rate 0: that a fault is switched off does not shift the others.
 func (f *faults) chance(rate float64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,6 +59,8 @@ func injected(op, path, when string) error {
 }
 
 // around calls do with the faults of one call.
+// A fault before the call means that the store never saw it; one after it, that it took effect and the caller does not
+// know. Latency is spent first, and ends with ctx.
 func (f *faults) around(ctx context.Context, op, path string, do func() error) error {
 	if f.o.LatencyMax > 0 {
 		wait := f.o.LatencyMin + time.Duration(f.below(int64(max(f.o.LatencyMax-f.o.LatencyMin, 0))+1))
@@ -108,6 +113,8 @@ func (f *faults) Open(ctx context.Context, path string, offset, length int64) (r
 	return &faultyReader{ReadCloser: r, f: f, path: path}, nil
 }
 
+// faultyReader gives short reads, which io.Reader allows and callers forget, and breaks streams without having consumed
+// anything: whoever opens the object at the same byte again has missed nothing.
 type faultyReader struct {
 	io.ReadCloser
 	f    *faults
@@ -127,6 +134,7 @@ func (r *faultyReader) Read(p []byte) (int, error) {
 // Fingerprint implements Fingerprinted.
 func (r *faultyReader) Fingerprint() string { return FingerprintOf(r.ReadCloser) }
 
+// Create aborts the writer that a lost reply leaves behind, as a server does by itself when its client is gone.
 func (f *faults) Create(ctx context.Context, path string, mode uint32) (w Writer, err error) {
 	err = f.around(ctx, "create", path, func() error { w, err = f.Store.Create(ctx, path, mode); return err })
 	if err != nil {
@@ -145,6 +153,7 @@ type faultyWriter struct {
 	committed *Entry
 }
 
+// Write takes half of p and fails, which is what a caller that repeats it has to allow for (see Writer).
 func (w *faultyWriter) Write(p []byte) (int, error) {
 	if w.f.chance(w.f.o.ErrorRate) {
 		n, err := w.Writer.Write(p[:len(p)/2])

@@ -15,12 +15,15 @@ import (
 // went on asking would only find its deadline.
 func Final(s Store) Store { return final{s} }
 
+// final converts on the way out and adds nothing else: arguments, contexts and the order of calls pass unchanged.
 type final struct{ Store }
 
 // Unwrap lets As look inside.
 func (f final) Unwrap() Store { return f.Store }
 
 // FinalError is what Final makes of an error: the kind changes, the words stay.
+// It keeps err as the cause, so that a log shows both, and returns nil for nil. Contexts that ended keep their kinds:
+// that the caller gave up says nothing of the store.
 func FinalError(err error) error {
 	var e *dfs.Error
 	if !errors.As(err, &e) || !e.Kind.Retryable() {
@@ -34,6 +37,7 @@ func (f final) Stat(ctx context.Context, path string) (Entry, error) {
 	return e, FinalError(err)
 }
 
+// List converts the error that ends a listing; entries pass as they are.
 func (f final) List(ctx context.Context, dir, after string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for e, err := range f.Store.List(ctx, dir, after) {
@@ -81,6 +85,7 @@ func (f final) SetAttr(ctx context.Context, path string, mode *uint32, owner, gr
 	return FinalError(inner.SetAttr(ctx, path, mode, owner, group, modTime))
 }
 
+// finalReader converts what Read says. Close has no error that a reader of pages would act on.
 type finalReader struct{ io.ReadCloser }
 
 func (r finalReader) Read(p []byte) (int, error) {
@@ -91,6 +96,7 @@ func (r finalReader) Read(p []byte) (int, error) {
 // Fingerprint implements Fingerprinted.
 func (r finalReader) Fingerprint() string { return FingerprintOf(r.ReadCloser) }
 
+// finalWriter converts what Write and Commit say; Abort has nothing to say.
 type finalWriter struct{ Writer }
 
 func (w finalWriter) Write(p []byte) (int, error) {

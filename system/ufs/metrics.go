@@ -42,6 +42,7 @@ const (
 // Counters counts what a store does. The zero value is ready; one may be shared by many stores.
 type Counters struct{ ops [opCount]opCounters }
 
+// opCounters are read and written without a lock: sums of calls that end at the same moment need not fit together.
 type opCounters struct {
 	calls, nanos, bytes atomic.Int64
 	errors              [kindCount]atomic.Int64
@@ -78,6 +79,7 @@ func (c *Counters) Snapshot() []OpSnapshot {
 	return all
 }
 
+// count adds one call. A clock that was set back during it makes no negative time.
 func (c *Counters) count(op Op, took time.Duration, err error) {
 	o := &c.ops[op]
 	o.calls.Add(1)
@@ -90,6 +92,7 @@ func (c *Counters) count(op Op, took time.Duration, err error) {
 }
 
 // Metrics counts s's calls in c.
+// It adds no lock and no wait, and changes neither results nor errors.
 func Metrics(h host.Host, s Store, c *Counters) Store { return &metered{Store: s, h: h, c: c} }
 
 type metered struct {
@@ -100,6 +103,7 @@ type metered struct {
 
 func (m *metered) Unwrap() Store { return m.Store }
 
+// time counts one call of f under op, with how long it took on the host's clock and the kind of its error.
 func (m *metered) time(op Op, f func() error) error {
 	start := m.h.Now()
 	err := f()
@@ -136,6 +140,8 @@ func (m *metered) Open(ctx context.Context, path string, offset, length int64) (
 	return &meteredReader{ReadCloser: r, m: m, start: start}, nil
 }
 
+// meteredReader counts its stream once, when it is closed, with the error that Read met last: a stream that broke is an
+// error even if its reader closed it properly. Bytes count as they pass.
 type meteredReader struct {
 	io.ReadCloser
 	m     *metered
@@ -175,6 +181,8 @@ func (m *metered) Create(ctx context.Context, path string, mode uint32) (Writer,
 	return &meteredWriter{Writer: w, m: m, start: start}, nil
 }
 
+// meteredWriter counts its stream once: at a successful Commit, or at Abort with the error that ended it. A write that
+// its caller gave up without an error counts as a call without one.
 type meteredWriter struct {
 	Writer
 	m     *metered

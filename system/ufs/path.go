@@ -27,11 +27,13 @@ func CheckPath(op, path string) error {
 }
 
 // ListableName tells whether a name found in a store can be shown: valid in the namespace and not a temporary one.
+// A listing leaves out, and counts, what this is false for.
 func ListableName(name string) bool {
 	return dfs.CheckName(name) == nil && !strings.HasPrefix(name, TempPrefix)
 }
 
 // Join appends name to dir.
+// dir "" is the root, below which the path is the name alone.
 func Join(dir, name string) string {
 	if dir == "" {
 		return name
@@ -40,6 +42,7 @@ func Join(dir, name string) string {
 }
 
 // Split cuts the last name off path.
+// Of a name at the top the directory is "", the root; of "" both are "".
 func Split(path string) (dir, name string) {
 	i := strings.LastIndexByte(path, '/')
 	if i < 0 {
@@ -49,11 +52,13 @@ func Split(path string) (dir, name string) {
 }
 
 // Inside tells whether path is dir or lies below it.
+// Names are compared whole: "ab" is not inside "a". Everything is inside the root, the root itself included.
 func Inside(dir, path string) bool {
 	return dir == "" || path == dir || (len(path) > len(dir) && path[len(dir)] == '/' && path[:len(dir)] == dir)
 }
 
 // CheckRename refuses what no store can do: moving the root, or a directory into itself.
+// Renaming a path to itself is no error here: a driver answers whether it exists.
 func CheckRename(from, to string) error {
 	for _, p := range []string{from, to} {
 		if err := CheckPath("rename", p); err != nil {
@@ -70,6 +75,8 @@ func CheckRename(from, to string) error {
 }
 
 // CheckReplace holds a rename onto an existing target to POSIX's rules: object onto object, directory onto an empty one.
+// It is for a target that exists; drivers whose system calls do not tell the cases apart ask it first. What a driver
+// looked at may change before it acts, so a driver that can leaves the last word to the store.
 func CheckReplace(fromDir, toDir, toHasChildren bool, to string) error {
 	switch {
 	case !fromDir && toDir:

@@ -10,8 +10,13 @@ import (
 )
 
 // ReadOnly refuses everything that would change s.
+// It is the outermost layer, so that nothing else spends a request, a turn of the throttle or a retry on what is
+// refused. What a store does by itself when it is read (the local driver removes temporary files that a crash left,
+// when a listing meets them) goes on.
 func ReadOnly(s Store) Store { return readOnly{s} }
 
+// readOnly names every method of Store, rather than embedding it: a method that is added later does not compile before
+// somebody has decided whether it changes anything.
 type readOnly struct{ s Store }
 
 func (r readOnly) Unwrap() Store { return r.s }
@@ -45,4 +50,5 @@ func (r readOnly) SetAttr(_ context.Context, path string, _ *uint32, _, _ *strin
 	return refuse("set attributes", path)
 }
 
+// Close closes the store inside.
 func (r readOnly) Close() error { return r.s.Close() }

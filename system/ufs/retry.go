@@ -40,6 +40,9 @@ func Retry(h host.Host, s Store, o RetryOptions) Store {
 	return &retry{Store: s, h: h, o: o, budget: o.Budget}
 }
 
+// retry is safe for concurrent use; only the budget is shared between calls.
+//
+// INV-1: 0 <= budget <= o.Budget.
 type retry struct {
 	Store
 	h host.Host
@@ -52,6 +55,8 @@ type retry struct {
 func (r *retry) Unwrap() Store { return r.Store }
 
 // spend tells whether a failure may be retried, and charges for it.
+// It charges also when it refuses, so that a store that stays down keeps the budget low, and the first successes after
+// that are not followed by a wave of retries.
 func (r *retry) spend() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,6 +64,7 @@ func (r *retry) spend() bool {
 	return r.budget > r.o.Budget/2
 }
 
+// earn gives a tenth back for a success: a store that answers ten of eleven calls can be retried for ever.
 func (r *retry) earn() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -66,6 +72,9 @@ func (r *retry) earn() {
 }
 
 // again tells whether attempt, which ended in err, is worth another, and waits before it.
+// attempt counts from 1. The wait doubles with it up to o.Max, half of it by chance, so that callers which failed
+// together do not come back together. It is false when ctx ends during the wait: the caller then returns err, which
+// says what was wrong with the store, and not that the time is up.
 func (r *retry) again(ctx context.Context, attempt int, err error) bool {
 	if !dfs.IsKind(err, dfs.Unavailable) {
 		if err == nil {
@@ -82,6 +91,7 @@ func (r *retry) again(ctx context.Context, attempt int, err error) bool {
 }
 
 // do calls f until it succeeds or is not worth another attempt, and tells how many it took.
+// The error is that of the last attempt.
 func (r *retry) do(ctx context.Context, f func() error) (attempts int, err error) {
 	for attempt := 1; ; attempt++ {
 		if err = f(); !r.again(ctx, attempt, err) {
@@ -95,6 +105,8 @@ func (r *retry) Stat(ctx context.Context, path string) (e Entry, err error) {
 	return e, err
 }
 
+// List goes on behind the last name that was yielded, so that no entry comes twice and none is left out that was there
+// all the time. A listing that makes progress may fail any number of times: o.Attempts bounds failures in a row.
 func (r *retry) List(ctx context.Context, dir, after string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		last, stopped := after, false
@@ -128,6 +140,8 @@ func (r *retry) List(ctx context.Context, dir, after string) iter.Seq2[Entry, er
 	}
 }
 
+// Create may leave a writer behind when its reply is lost: drivers make nothing in Create that must be given back,
+// except a temporary file that listings remove later and parents that are empty.
 func (r *retry) Create(ctx context.Context, path string, mode uint32) (w Writer, err error) {
 	_, err = r.do(ctx, func() error { w, err = r.Store.Create(ctx, path, mode); return err })
 	if err != nil {
@@ -144,6 +158,9 @@ func (r *retry) Remove(ctx context.Context, path string) error {
 	return err
 }
 
+// Rename takes NotFound after a first attempt for success only if the target is there: the source may never have
+// existed. A target that was there before cannot be told from one that arrived: then, too, the source is gone, which is
+// all that can be known.
 func (r *retry) Rename(ctx context.Context, from, to string) error {
 	attempts, err := r.do(ctx, func() error { return r.Store.Rename(ctx, from, to) })
 	if attempts > 1 && dfs.IsKind(err, dfs.NotFound) {
@@ -159,6 +176,7 @@ func (r *retry) Mkdir(ctx context.Context, path string, mode uint32) error {
 	return err
 }
 
+// Open remembers the fingerprint of what it opened first. ctx is kept for the reader's life: reopening happens in Read.
 func (r *retry) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error) {
 	rr := &retryReader{r: r, ctx: ctx, path: path, offset: offset, left: length}
 	if _, err := r.do(ctx, rr.reopen); err != nil {
@@ -168,6 +186,8 @@ func (r *retry) Open(ctx context.Context, path string, offset, length int64) (io
 	return rr, nil
 }
 
+// retryWriter repeats Write with what was not taken, under the context of Create, and Commit as it was, under its own.
+// Abort is the driver's: it is not repeated, as it has no error.
 type retryWriter struct {
 	Writer
 	r   *retry
@@ -200,6 +220,7 @@ type retryReader struct {
 	attempt      int
 }
 
+// reopen opens what is left of the range. Stale ends the reader: it is no kind that again repeats.
 func (rr *retryReader) reopen() (err error) {
 	rr.body, err = rr.r.Store.Open(rr.ctx, rr.path, rr.offset, rr.left)
 	if err != nil {
@@ -216,6 +237,8 @@ func (rr *retryReader) reopen() (err error) {
 // Fingerprint implements Fingerprinted.
 func (rr *retryReader) Fingerprint() string { return rr.print }
 
+// Read gives bytes that came with an error first and meets the error at the next call, when it may be gone. Progress
+// makes the next failure a first one, as in List.
 func (rr *retryReader) Read(p []byte) (int, error) {
 	for {
 		n, err := 0, error(nil)

@@ -22,6 +22,9 @@ type ThrottleOptions struct {
 const listPageEntries = 1000
 
 // Throttle makes calls wait for their turn. One second's worth may come in a burst.
+// The pace is the mount's on this process: each worker and master of a cluster has its own. Calls wait in no order of
+// their own; each is granted a time when it comes, so none is overtaken by a later one that asks for the same sort of
+// turn.
 func Throttle(h host.Host, s Store, o ThrottleOptions) Store {
 	if o.MaxWait == 0 {
 		o.MaxWait = 30 * time.Second
@@ -30,6 +33,9 @@ func Throttle(h host.Host, s Store, o ThrottleOptions) Store {
 }
 
 // pace hands out turns at a rate (the generic cell rate algorithm: it keeps one time and no tokens).
+// INV-1: next is at most burst behind the clock (what was not used is not saved up further) and, since a wait over most
+// is refused and takes no turn, at most most plus one call's cost ahead of it, except for what charge adds, which was
+// used already.
 type pace struct {
 	h    host.Host
 	unit float64 // seconds that one unit takes; 0: free
@@ -51,6 +57,8 @@ func newPace(h host.Host, perSecond float64, most time.Duration) *pace {
 }
 
 // take waits for n units' turn.
+// ResourceExhausted takes no turn: a caller that is refused does not push others back. A caller whose ctx ends while it
+// waits has had its turn all the same: giving it back would need to move those behind it.
 func (p *pace) take(ctx context.Context, op, path string, n float64) error {
 	if n <= 0 {
 		return nil
@@ -61,6 +69,7 @@ func (p *pace) take(ctx context.Context, op, path string, n float64) error {
 // turn waits until what was charged before is paid for.
 func (p *pace) turn(ctx context.Context, op, path string) error { return p.wait(ctx, op, path, 0) }
 
+// wait is take by a cost in time; 0 waits for what is owed and owes nothing itself.
 func (p *pace) wait(ctx context.Context, op, path string, cost time.Duration) error {
 	if p.unit == 0 {
 		return nil
@@ -106,6 +115,8 @@ func (p *pace) settle() (now time.Time) {
 	return now
 }
 
+// reserve grants the next turn and tells how long until it comes; not ok says that it is too far away and was not
+// taken.
 func (p *pace) reserve(cost time.Duration) (wait time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,6 +128,8 @@ func (p *pace) reserve(cost time.Duration) (wait time.Duration, ok bool) {
 	return wait, true
 }
 
+// throttle charges a request for each call and bytes for what streams carry. Commit and Abort are free: the stream's
+// bytes were paid for, and a write that has come so far should not wait behind new ones.
 type throttle struct {
 	Store
 	requests, bytes *pace
@@ -131,6 +144,7 @@ func (t *throttle) Stat(ctx context.Context, path string) (Entry, error) {
 	return t.Store.Stat(ctx, path)
 }
 
+// List pays for a page's worth of entries at a time, before it asks for more of them.
 func (t *throttle) List(ctx context.Context, dir, after string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		n := 0
@@ -153,6 +167,8 @@ func (t *throttle) List(ctx context.Context, dir, after string) iter.Seq2[Entry,
 	}
 }
 
+// Open waits until the bytes of earlier reads are paid for, so that a thousand opened streams do not each begin with a
+// read for nothing.
 func (t *throttle) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error) {
 	if err := t.requests.take(ctx, "open", path, 1); err != nil {
 		return nil, err
@@ -213,6 +229,8 @@ type throttledWriter struct {
 	path string
 }
 
+// Write pays for all of p before any of it is written. A write that is refused took nothing and may be repeated as it
+// was.
 func (w *throttledWriter) Write(p []byte) (int, error) {
 	if err := w.t.bytes.take(w.ctx, "write", w.path, float64(len(p))); err != nil {
 		return 0, err

@@ -5,6 +5,29 @@
 // Wrappers compose from the inside out. The usual order is
 //
 //	driver -> Metrics (each attempt is counted) -> Throttle (each attempt is paid for) -> Retry -> Final -> ReadOnly
+//
+// Each layer has its place for a reason. Metrics next to the driver sees what the store is really asked, retries
+// included. Throttle inside Retry makes a retry wait for its turn like any other call, so that a store in trouble is
+// not asked more often than its owner allows. Final outside of Retry changes the kind of what no retry could mend,
+// which Retry would else not recognize. ReadOnly outermost refuses without a request.
+//
+// # Life of a read
+//
+// A worker opens a range of an object with the fingerprint that its master knows; the driver's reader tells which
+// content it has open. A connection that breaks shows as Unavailable from Read; Retry opens the rest of the range anew,
+// and refuses to go on (Stale) when the fingerprint is another one by then. Bytes of two contents are never mixed.
+//
+// # Life of a write
+//
+// Create, Write in order, Commit or Abort. Nothing is visible before Commit, and Commit is durable when it returns. Who
+// calls Create calls Abort in the end, whatever happened in between: it is what gives back the temporary file, the
+// upload and its memory. A driver keeps what a failed call did not take, so that Retry can repeat that call alone.
+//
+// # Failure
+//
+// Unavailable is the one kind that is worth a repetition, so a driver that gives it to a failure that lasts makes
+// callers wait in vain, and one that gives another kind to a hiccup makes writes fail that need not. Every driver maps
+// what it hears by a table (errors.go), with UnderStore for what is in no row.
 package ufs
 
 import (

@@ -1,5 +1,15 @@
 // Package drivers opens under stores by their URI. It knows every driver by name, so that what a process can mount is
 // what is written here and not what happens to be linked in.
+//
+// What a URI may say:
+//
+//	/path, file:///path   a directory of this machine, the same one on every master and worker
+//	s3://bucket/prefix    also s3a and s3n, as Hadoop writes them; options as s3.Options says
+//	mem://name            tests and the simulator only
+//
+// A new driver is one case in Open, a package beside local and s3, and a run of ufstest's suite. Nothing here wraps
+// what it opens: the caller knows what a mount's options ask for (throttle, read-only), and package ufs in which order
+// they go.
 package drivers
 
 import (
@@ -49,6 +59,8 @@ func (d Drivers) Open(ctx context.Context, h host.Host, uri string, options map[
 	return nil, dfs.Errorf(dfs.InvalidArgument, op, uri, "no driver for %q: use /path, file:///path or s3://bucket/prefix", scheme)
 }
 
+// openLocal takes a plain path as it is, and decodes the path of a URI: a directory with a blank in its name can be
+// given either way. It refuses options, all of them: a typing error is not to become a silent default.
 func openLocal(h host.Host, uri, path string, isURI bool, options map[string]string) (ufs.Store, error) {
 	for name := range options {
 		return nil, dfs.Errorf(dfs.InvalidArgument, op, uri, "a local store has no options; %q is not one", name)
@@ -67,6 +79,8 @@ func openLocal(h host.Host, uri, path string, isURI bool, options map[string]str
 	return s, nil
 }
 
+// openS3 splits s3://bucket/prefix. A store that s3.Open refuses is nil here, not an interface around a nil pointer,
+// since callers compare with nil.
 func openS3(ctx context.Context, h host.Host, rest string, options map[string]string) (ufs.Store, error) {
 	o, err := s3.ParseOptions(options)
 	if err != nil {

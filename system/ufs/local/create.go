@@ -11,6 +11,8 @@ import (
 )
 
 // Create implements ufs.Store.
+// Parents are made now and not at Commit, since the temporary file lies beside its target: a rename across directories
+// could meet another file system. A write that is aborted leaves them, empty.
 func (s *Store) Create(ctx context.Context, path string, mode uint32) (ufs.Writer, error) {
 	const op = "create"
 	if err := begin(ctx, op, path); err != nil {
@@ -32,6 +34,8 @@ func (s *Store) Create(ctx context.Context, path string, mode uint32) (ufs.Write
 }
 
 // writer fills a temporary file. INV-1: f is open until Commit or Abort; temp exists until then.
+// INV-2: after the rename in publish has succeeded once, a repeated Commit finds it done (published) and goes on with
+// the sync of the directory; it never renames another writer's file.
 type writer struct {
 	s          *Store
 	ctx        context.Context
@@ -41,6 +45,8 @@ type writer struct {
 	done       bool
 }
 
+// Write may have taken a part when it fails; n says how much. A full disk is NoSpace, and what was written until then
+// is given back by Abort.
 func (w *writer) Write(p []byte) (int, error) {
 	if err := w.ctx.Err(); err != nil {
 		return 0, dfs.Wrap(err, "write", w.path)
@@ -66,6 +72,8 @@ func (w *writer) Commit(ctx context.Context) (ufs.Entry, error) {
 	return e, nil
 }
 
+// publish does what Commit promises in the order that a crash needs: mode, content synced, name, directory synced. Each
+// step may be done twice.
 func (w *writer) publish() (ufs.Entry, error) {
 	if w.mode != 0 {
 		if err := w.f.Chmod(osMode(w.mode)); err != nil { // past the process's umask
@@ -94,6 +102,7 @@ func (w *writer) published(info os.FileInfo) bool {
 	return err == nil && os.SameFile(info, there)
 }
 
+// Abort removes the temporary file. It needs no context: it is called when that has ended.
 func (w *writer) Abort() {
 	if w.done {
 		return
@@ -103,6 +112,7 @@ func (w *writer) Abort() {
 	_ = w.s.root.Remove(w.temp) // what stays is removed a day later
 }
 
+// syncDir makes the names in a directory durable.
 func (s *Store) syncDir(dir string) error {
 	f, err := s.root.Open(native(dir))
 	if err != nil {
@@ -154,6 +164,8 @@ func (s *Store) makeParents(op, dir string, mode uint32) error {
 }
 
 // Rename implements ufs.Store.
+// Rename replaces an empty directory in two steps, since os.Root has no rename over one: a crash in between leaves the
+// target absent and the source where it was, and the rename can be called again.
 func (s *Store) Rename(ctx context.Context, from, to string) error {
 	const op = "rename"
 	if err := begin(ctx, op, from); err != nil {

@@ -10,6 +10,9 @@ import (
 )
 
 // kinds maps what the kernel says to what a caller can do about it.
+// The order matters only where one errno equals another on some system. ESTALE and EBUSY are worth a retry: the path is
+// looked up anew, and what is in use will not be for ever. EIO is not in the table: a disk that cannot be read is
+// UnderStore at once.
 var kinds = []struct {
 	errno  syscall.Errno
 	kind   dfs.Kind
@@ -39,6 +42,7 @@ var kinds = []struct {
 }
 
 // convert makes a dfs.Error of what the operating system answered. It returns nil for nil.
+// An error that is ours already keeps its kind, whatever op and path this caller would add.
 func convert(err error, op, path string) error {
 	if err == nil {
 		return nil
@@ -55,6 +59,7 @@ func convert(err error, op, path string) error {
 	return &dfs.Error{Kind: kind, Op: op, Path: path, Detail: detail, Err: err}
 }
 
+// classify looks the errno up, through whatever wraps it; what is in no row is UnderStore, which nothing repeats.
 func classify(err error) (dfs.Kind, string) {
 	for _, k := range kinds {
 		if errors.Is(err, k.errno) {

@@ -27,6 +27,8 @@ func (s *Store) List(ctx context.Context, dir, after string) iter.Seq2[ufs.Entry
 	}
 }
 
+// list calls yield for each entry until it returns false, which is no error. It holds two descriptors while it runs, so
+// a consumer that stops in the middle has to end the iteration (range does) for them to be given back.
 func (s *Store) list(ctx context.Context, dir, after string, yield func(ufs.Entry) bool) error {
 	if err := begin(ctx, "list", dir); err != nil {
 		return err
@@ -62,6 +64,8 @@ func (s *Store) list(ctx context.Context, dir, after string, yield func(ufs.Entr
 	return nil
 }
 
+// readNames reads all names at once: a directory that is changed while it is read in pieces may give a name twice or
+// not at all, and the order has to be that of bytes.
 func readNames(dir *os.Root) ([]string, error) {
 	f, err := dir.Open(".")
 	if err != nil {
@@ -121,6 +125,8 @@ func (s *Store) lookLink(dir, name string) (e ufs.Entry, show bool, err error) {
 }
 
 // leadsUp tells whether target is dir or one of its parents.
+// It compares files and not paths: a link may come by another way than the one that it leads to. It costs a system call
+// for each level, for links to directories alone.
 func (s *Store) leadsUp(dir string, target os.FileInfo) bool {
 	for {
 		if info, err := s.root.Stat(native(dir)); err == nil && os.SameFile(info, target) {

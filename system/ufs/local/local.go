@@ -5,6 +5,27 @@
 // Commit the object survives a power cut, before it nothing is visible. Temporary files that a crash left are removed
 // by a listing that meets them a day later. Of special files (pipes, devices, sockets) and names that are not UTF-8
 // listings say nothing but a count.
+//
+// # What is durable when
+//
+//	Create   nothing
+//	Commit   the content, its name, and every parent directory that Create made
+//	Mkdir    the directory and its parents
+//	Rename   both directories' entries
+//	Remove   nothing: a crash may bring an object back, which a metadata sync would find again
+//
+// # Paths and links
+//
+// Paths are checked by their text before the disk is asked (ufs.CheckPath: no "..", no empty names), and by os.Root
+// when it is: each component is opened from the one before, so that a link which is put there in between leads nowhere
+// else. Links that stay inside the root are followed, for reading too; those that lead out are shown as empty files
+// that nobody may read.
+//
+// # What a crash leaves
+//
+// Temporary files, which no listing shows. A rename in the file system is one step, so there is no half of one to
+// settle. On NFS the server may have done a step of which the client did not hear; Commit looks whether its rename took
+// place before it gives up, and Retry settles Remove and Rename.
 package local
 
 import (
@@ -28,6 +49,8 @@ import (
 )
 
 // Store is one directory tree.
+// It keeps one descriptor, of its root, and one more for each stream that is open. Nothing of the tree is remembered
+// between calls except the names of users and groups: others may change it at any time, and NFS has caches of its own.
 type Store struct {
 	h       host.Host
 	root    *os.Root
@@ -68,6 +91,7 @@ func (s *Store) Close() error { return convert(s.root.Close(), "close", s.dir) }
 func (s *Store) Skipped() int64 { return s.skipped.Load() }
 
 // native is the path as os.Root takes it.
+// "" would be refused by it; everything else is taken as it stands.
 func native(path string) string {
 	if path == "" {
 		return "."
@@ -76,6 +100,7 @@ func native(path string) string {
 }
 
 // begin checks what every operation checks first.
+// It does not touch the disk, so what is wrong with a path is said even while a file server hangs.
 func begin(ctx context.Context, op, path string) error {
 	if err := ufs.CheckPath(op, path); err != nil {
 		return err
@@ -125,6 +150,7 @@ func fingerprint(info os.FileInfo) string {
 	return fmt.Sprintf("%x-%x-%x", info.Size(), info.ModTime().UnixNano(), inode)
 }
 
+// unixMode and osMode translate between the twelve bits of a Unix mode and Go's, which keeps the upper three elsewhere.
 func unixMode(m os.FileMode) uint32 {
 	mode := uint32(m.Perm())
 	for _, bit := range []struct {
@@ -153,6 +179,8 @@ func osMode(mode uint32) os.FileMode {
 }
 
 // Open implements ufs.Store.
+// Open takes ctx for the reader's life: Read looks at it before each read. The file that is open stays what it was when
+// another one gets its name meanwhile.
 func (s *Store) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error) {
 	if err := begin(ctx, "open", path); err != nil {
 		return nil, err
@@ -208,6 +236,7 @@ func (r *reader) Fingerprint() string { return r.print }
 func (r *reader) Close() error { return convert(r.f.Close(), "close", r.path) }
 
 // Remove implements ufs.Store.
+// Remove takes a file, a link (itself, not what it leads to) or a directory that looks empty.
 func (s *Store) Remove(ctx context.Context, path string) error {
 	if err := begin(ctx, "remove", path); err != nil {
 		return err
@@ -272,6 +301,8 @@ func (s *Store) SetAttr(ctx context.Context, path string, mode *uint32, owner, g
 	return nil
 }
 
+// lookupIDs finds the numbers of a user and a group; -1, which leaves the owner as it is, for one that is not given. A
+// number is taken as it stands, known to this machine or not: on NFS it is the server's.
 func lookupIDs(op, path string, owner, group *string) (uid, gid int, err error) {
 	uid, gid = -1, -1
 	if owner != nil {
@@ -324,6 +355,8 @@ func (n *idNames) group(id uint32) string {
 	})
 }
 
+// lookup answers with the number where there is no name. The lock is held while the machine's database is asked: a
+// file, in the common case, and a hundred listings that meet a new owner ask once.
 func (n *idNames) lookup(names *map[uint32]string, id uint32, find func(string) (string, error)) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -1,5 +1,13 @@
 // Package mem is an under store in memory, for tests and the simulator: a small true implementation with directories,
 // fingerprints and atomic commits. It owns its objects and nothing else; it is never used in production.
+//
+// It is the reference of what ufs.Store means: where the conformance suite leaves a question open, this answers it in
+// the simplest way. One lock guards a store, no call waits while it holds it, and nothing depends on the clock except
+// the times that entries show, so that the simulator runs it in virtual time and meets the same history for the same
+// seed.
+//
+// Contents are kept whole and never changed in place: a reader goes on with what it has opened, and a replaced content
+// is free when its last reader is. There is no bound on what a store holds but the test's own.
 package mem
 
 import (
@@ -60,6 +68,7 @@ type node struct {
 // New makes an empty store.
 func New(h host.Host) *Store { return &Store{h: h} }
 
+// key sorts a directory's children together, by name: NUL is in no name.
 func key(path string) string {
 	dir, name := ufs.Split(path)
 	return dir + "\x00" + name
@@ -70,6 +79,7 @@ func (s *Store) get(path string) *node {
 	return n
 }
 
+// entry describes the node under the last name of path.
 func (n *node) entry(path string) ufs.Entry {
 	_, name := ufs.Split(path)
 	return ufs.Entry{Name: name, Dir: n.dir, Size: int64(len(n.data)), ModTime: n.modTime, Mode: n.mode,
@@ -134,6 +144,8 @@ func (s *Store) List(ctx context.Context, dir, after string) iter.Seq2[ufs.Entry
 	}
 }
 
+// children copies out the next page of entries, so that the lock is not held while they are yielded: a consumer may
+// call the store.
 func (s *Store) children(dir, after string) ([]ufs.Entry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,6 +214,7 @@ func (s *Store) Mkdir(ctx context.Context, path string, mode uint32) error {
 	return s.mkdir("mkdir", path, mode)
 }
 
+// mkdir makes path and its parents, all with the same mode. The caller holds mu.
 func (s *Store) mkdir(op, path string, mode uint32) error {
 	if path == "" {
 		return nil
@@ -237,6 +250,7 @@ func (s *Store) Remove(ctx context.Context, path string) error {
 	return nil
 }
 
+// hasChildren looks for one. The caller holds mu.
 func (s *Store) hasChildren(path string) bool {
 	found := false
 	s.ascend(path, "", func(string, *node) bool { found = true; return false })
@@ -313,6 +327,7 @@ func (s *Store) SetAttr(ctx context.Context, path string, mode *uint32, owner, g
 func (s *Store) Close() error { return nil }
 
 // Create implements ufs.Store.
+// Create looks whether path can be made now; Commit looks again. Nothing of the writer is in the store before that.
 func (s *Store) Create(ctx context.Context, path string, mode uint32) (ufs.Writer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -329,6 +344,7 @@ func (s *Store) Create(ctx context.Context, path string, mode uint32) (ufs.Write
 	return &writer{s: s, path: path, mode: mode}, nil
 }
 
+// writer gathers the content in memory. One task uses it, so only Commit takes the store's lock.
 type writer struct {
 	s    *Store
 	path string
@@ -339,6 +355,8 @@ type writer struct {
 
 func (w *writer) Write(p []byte) (int, error) { return w.data.Write(p) }
 
+// Commit makes the parents, and looks again at what Create looked at. It may be repeated after an error, and not
+// after it has succeeded.
 func (w *writer) Commit(ctx context.Context) (ufs.Entry, error) {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()

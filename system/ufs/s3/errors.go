@@ -15,6 +15,8 @@ import (
 )
 
 // codes maps the protocol's error codes to what a caller can do about them.
+// Codes that are not here are judged by their status (classifyResponse). A row is worth its line when the status leads
+// to another kind, or when there is something that a person can do.
 var codes = map[string]struct {
 	kind   dfs.Kind
 	remedy string
@@ -52,6 +54,7 @@ var codes = map[string]struct {
 }
 
 // convert makes a dfs.Error of what minio-go answered. It returns nil for nil.
+// The path is told as the URI of the object, which is what its owner looks for in the bucket.
 func (s *Store) convert(err error, op, path string) error {
 	if err == nil {
 		return nil
@@ -64,6 +67,8 @@ func (s *Store) convert(err error, op, path string) error {
 	return &dfs.Error{Kind: kind, Op: op, Path: "s3://" + s.bucket + "/" + s.key(path), Detail: detail, Err: err}
 }
 
+// classify tells apart what the caller did (its context), what the server said (by its code, else by its status) and
+// what the network did. Everything that the network does is Unavailable: the server may be back at the next attempt.
 func classify(err error) (dfs.Kind, string) {
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -86,6 +91,8 @@ func classify(err error) (dfs.Kind, string) {
 	return dfs.UnderStore, err.Error()
 }
 
+// classifyResponse takes the code's row when there is one. An answer to HEAD has no body, so that minio-go makes up a
+// code from the status: the statuses below are then what decides.
 func classifyResponse(r minio.ErrorResponse) (dfs.Kind, string) {
 	detail := strings.TrimSuffix(r.Message, ".")
 	if detail == "" {

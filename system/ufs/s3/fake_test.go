@@ -203,7 +203,12 @@ func TestForgottenUpload(t *testing.T) {
 	if _, err := w.Write(make([]byte, 11<<20)); err != nil {
 		t.Fatal(err)
 	}
-	server.ForgetUploads()
+	server.Fail(func(r *http.Request) *s3fake.Failure {
+		if r.Method == http.MethodPost { // the completion
+			server.ForgetUploads()
+		}
+		return nil
+	})
 	if _, err := w.Commit(t.Context()); !dfs.IsKind(err, dfs.NotFound) {
 		t.Errorf("commit of an upload that is gone: %v", err)
 	}

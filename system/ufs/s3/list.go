@@ -31,6 +31,8 @@ func (b bound) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // page reads one page of keys.
+// The errors are converted, and a context that ended is told as such: minio-go would hide it in an error of the
+// connection.
 func (s *Store) page(ctx context.Context, prefix, startAfter, token, delimiter string, keys int) (minio.ListBucketV2Result, error) {
 	options := s.options
 	options.Transport = bound{ctx, s.transport}
@@ -46,12 +48,15 @@ func (s *Store) page(ctx context.Context, prefix, startAfter, token, delimiter s
 }
 
 // count is how many keys begin with prefix, up to most.
+// It answers whether a directory exists (most 1), or holds more than its marker (most 2), for one request.
 func (s *Store) count(ctx context.Context, prefix string, most int) (int, error) {
 	result, err := s.page(ctx, prefix, "", "", "", most)
 	return len(result.Contents), err
 }
 
 // List implements ufs.Store.
+// An error may come after entries. Entries are yielded as their pages arrive, so a consumer that stops early spares the
+// rest of the requests.
 func (s *Store) List(ctx context.Context, dir, after string) iter.Seq2[ufs.Entry, error] {
 	return func(yield func(ufs.Entry, error) bool) {
 		if err := s.begin(ctx, "list", dir); err != nil {
@@ -103,6 +108,7 @@ type candidate struct {
 	yielded bool
 }
 
+// run steps through the keys in the server's order, one page after the other, until they end or the caller has enough.
 func (l *lister) run() error {
 	for {
 		if len(l.ahead) == 0 {
@@ -135,6 +141,8 @@ func (l *lister) checkExists() error {
 }
 
 // fetch appends the next page to what is ahead.
+// After the first page the server's token says where to go on; after is only for the first. A page may be shorter than
+// was asked for, or empty, and have a successor all the same.
 func (l *lister) fetch() error {
 	startAfter := ""
 	if l.token == "" && l.after != "" {
@@ -203,6 +211,7 @@ func (l *lister) emit(e ufs.Entry) bool {
 	return l.yield(e)
 }
 
+// isKnown tells whether it was looked up whether the directory name exists; wasYielded, whether it was shown.
 func (l *lister) isKnown(name string) bool {
 	return slices.ContainsFunc(l.known, func(c candidate) bool { return c.name == name })
 }
@@ -210,6 +219,8 @@ func (l *lister) isKnown(name string) bool {
 func (l *lister) wasYielded(name string) bool { return slices.Contains(l.known, candidate{name, true}) }
 
 // directoryAhead tells whether the server will list the directory name.
+// It looks through the keys that were read already, reads on while there is room for them, and asks otherwise: a
+// directory far behind costs one request, not the pages in between. The caller sees to it that l.ahead is not empty.
 func (l *lister) directoryAhead(name string) (bool, error) {
 	if name <= l.after {
 		return false, nil // it would not be yielded anyway

@@ -88,6 +88,14 @@ func (s *Store) renameBegun(ctx context.Context, from, to string) (bool, error) 
 	return string(content) == from, s.convert(err, "rename", to)
 }
 
+// moveDirectory moves everything below from.
+//
+// INV-1: the mark is in the target from before the first key is moved until after the last one is, so that a rename
+// which was cut off is told from a target that others fill.
+// INV-2: an object is deleted only after its copy was acknowledged.
+//
+// Objects that others make below from meanwhile are moved too, if they come before the last page; a writer that keeps
+// making them keeps the rename busy, and its context ends it.
 func (s *Store) moveDirectory(ctx context.Context, from, to string) error {
 	const op = "rename"
 	mark := s.dirKey(to) + renameMark
@@ -150,6 +158,8 @@ func (s *Store) movePage(ctx context.Context, objects []minio.ObjectInfo, from, 
 }
 
 // copy copies one object on the server; over the protocol's limit for one request, in parts.
+// The server copies; no byte comes through this process. A copy has another etag than its source when either was
+// uploaded in parts, and with it another fingerprint: workers then fetch anew what they had cached of it.
 func (s *Store) copy(ctx context.Context, from, to string, size int64) error {
 	source := minio.CopySrcOptions{Bucket: s.bucket, Object: from}
 	target := minio.CopyDestOptions{Bucket: s.bucket, Object: to}

@@ -7,6 +7,27 @@
 // Requests end with their context and are hardly retried: package ufs has the retries. A rename copies on the server and
 // deletes; see Rename for what a crash in the middle leaves. Uploads that a crash left unfinished cost money until they
 // are aborted: give the bucket a lifecycle rule (AbortIncompleteMultipartUpload).
+//
+// # What a request costs
+//
+//	Stat of an object 1 request, of a directory or of nothing 2
+//	Open              1, 2 for a range past the end
+//	List              1 for 1,000 keys, and 1 for a directory that the server's order hides (list.go)
+//	Create to Commit  1 up to a part, else 2 and 1 for each part
+//	Remove            2, of a directory 5
+//	Rename            5 for an object; for a directory 2 for each key below it, and some
+//
+// # What is atomic
+//
+// An object appears, and is replaced, whole: at the single PUT, or at the completion of an upload. Directories have no
+// such moment: a listing beside a rename sees some keys at the old and some at the new place. Two writers of one key
+// both succeed, and the later one stays.
+//
+// # Lost replies
+//
+// A request whose reply is lost may have taken effect. A PUT or a copy that is repeated does the same again; a DELETE
+// of what is gone succeeds by the protocol; a completion that is repeated finds no upload, and is taken for done if the
+// object that is there has the size and age of the one that was written.
 package s3
 
 import (
@@ -57,6 +78,7 @@ type Options struct {
 }
 
 // ParseOptions reads a mount's options. An unknown one is refused, so that a typing error is not a silent default.
+// The values are checked for their form only; whether keys and endpoint are right, Open finds out.
 func ParseOptions(options map[string]string) (Options, error) {
 	o := Options{PartBytes: defaultPartBytes}
 	texts := map[string]*string{"endpoint": &o.Endpoint, "region": &o.Region, "access_key": &o.AccessKey,
@@ -119,6 +141,8 @@ func Open(ctx context.Context, h host.Host, bucket, prefix string, o Options) (*
 	return s, nil
 }
 
+// newTransport makes a client's own connections: two mounts of one server do not wait for each other's. Requests end
+// with their context; the timeouts here are for servers that are not there and for callers without a deadline.
 func newTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
 	return &http.Transport{
@@ -162,6 +186,7 @@ func (s *Store) connect(ctx context.Context, o Options) error {
 	}
 }
 
+// creds takes the keys that were given, or looks where the AWS tools look, in their order: environment, file, machine.
 func creds(o Options) *credentials.Credentials {
 	switch {
 	case o.Anonymous:
@@ -183,6 +208,8 @@ func (s *Store) Close() error {
 // Skipped implements ufs.SkipCounter.
 func (s *Store) Skipped() int64 { return s.skipped.Load() }
 
+// begin checks the path and the context before any request. The limit on keys counts the prefix and a directory's
+// slash.
 func (s *Store) begin(ctx context.Context, op, path string) error {
 	if err := ufs.CheckPath(op, path); err != nil {
 		return err
@@ -204,6 +231,7 @@ func (s *Store) dirKey(path string) string {
 }
 
 // Stat implements ufs.Store.
+// Stat asks for the object first and for keys below it only if there is none: an object hides a directory of its name.
 func (s *Store) Stat(ctx context.Context, path string) (ufs.Entry, error) {
 	if err := s.begin(ctx, "stat", path); err != nil {
 		return ufs.Entry{}, err
@@ -238,6 +266,8 @@ func entryOf(name string, info minio.ObjectInfo) ufs.Entry {
 func fingerprint(etag string) string { return strings.Trim(etag, `"`) }
 
 // Open implements ufs.Store.
+// Open gives a reader of one answer's body. ctx ends it, in the middle of a read too. A range past the end reads as
+// empty; the object must exist all the same.
 func (s *Store) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error) {
 	if err := s.begin(ctx, "open", path); err != nil {
 		return nil, err
@@ -285,6 +315,8 @@ func (s *Store) openEmpty(ctx context.Context, path string) (io.ReadCloser, erro
 	return &reader{s: s, path: path, body: http.NoBody, print: e.Fingerprint}, nil
 }
 
+// reader gives at most left bytes. A body that ends before is an error of the connection (Unavailable), and never a
+// short object: the client compares with the length that the server announced.
 type reader struct {
 	s     *Store
 	path  string
@@ -328,12 +360,16 @@ func (s *Store) Mkdir(ctx context.Context, path string, _ uint32) error {
 	return s.putMarker(ctx, "mkdir", path)
 }
 
+// putMarker writes an empty object under the directory's own key, with its slash. Doing it twice is doing it once.
 func (s *Store) putMarker(ctx context.Context, op, path string) error {
 	_, err := s.core.PutObject(ctx, s.bucket, s.dirKey(path), bytes.NewReader(nil), 0, "", "", minio.PutObjectOptions{})
 	return s.convert(err, op, path)
 }
 
 // Remove implements ufs.Store.
+// Remove of a directory looks and then deletes: an object that is made below it in between stays, and so then does the
+// directory. Removing the last object of a directory that has no marker removes the directory, since only keys make
+// one.
 func (s *Store) Remove(ctx context.Context, path string) error {
 	if err := s.begin(ctx, "remove", path); err != nil {
 		return err
@@ -370,6 +406,7 @@ func (s *Store) removeMarker(ctx context.Context, path string) error {
 	return s.delete(ctx, "remove", path, s.dirKey(path))
 }
 
+// delete succeeds for a key that is not there, as the protocol has it: who needs to know asks Stat first.
 func (s *Store) delete(ctx context.Context, op, path, key string) error {
 	return s.convert(s.core.RemoveObject(ctx, s.bucket, key, minio.RemoveObjectOptions{}), op, path)
 }

@@ -41,6 +41,7 @@ type writer struct {
 }
 
 // partBytes is the size of the part that is being filled.
+// It depends on the number of parts alone, so every part but the last has the size that the protocol wants.
 func (w *writer) partBytes() int64 {
 	if len(w.parts) >= growAfterParts {
 		return 10 * w.s.partBytes
@@ -72,6 +73,7 @@ func (w *writer) Write(p []byte) (int, error) {
 }
 
 // grow doubles the buffer up to one part, never past it.
+// Growing by doubling copies each byte twice at most, and small objects, which are most, do not take a part's memory.
 func (w *writer) grow(n int) {
 	need := int64(len(w.buffer) + n)
 	if need <= int64(cap(w.buffer)) {
@@ -83,6 +85,7 @@ func (w *writer) grow(n int) {
 }
 
 // flush uploads the buffer as the next part.
+// An error leaves everything as it was, except that the upload may have begun: the next call goes on from there.
 func (w *writer) flush(ctx context.Context) error {
 	if w.upload == "" {
 		id, err := w.s.core.NewMultipartUpload(ctx, w.s.bucket, w.s.key(w.path), minio.PutObjectOptions{})
@@ -117,6 +120,7 @@ func (w *writer) Commit(ctx context.Context) (ufs.Entry, error) {
 	return ufs.Entry{Name: name, Size: w.size, ModTime: w.s.h.Now(), Fingerprint: fingerprint(etag)}, nil
 }
 
+// publish is Commit's request, or its last two. An error leaves the parts that are there for a repetition.
 func (w *writer) publish(ctx context.Context) (etag string, err error) {
 	key := w.s.key(w.path)
 	if w.upload == "" {

@@ -180,7 +180,7 @@ func testRanges(t *testing.T, f *fixture) {
 	content := "0123456789"
 	f.put("o", content)
 	f.put("empty", "")
-	for _, r := range []struct{ offset, length int64 }{{0, 10}, {0, 0}, {3, 4}, {9, 1}, {9, 100}, {10, 5}, {50, 5}, {5, 0}} {
+	for _, r := range []struct{ offset, length int64 }{{0, 10}, {0, 0}, {0, 1}, {3, 4}, {9, 1}, {9, 100}, {10, 5}, {50, 5}, {5, 0}} {
 		from := min(r.offset, 10)
 		want := content[from:min(from+r.length, 10)]
 		if got := string(Get(f.ctx, f, f.s, "o", r.offset, r.length)); got != want {

@@ -14,6 +14,8 @@ import (
 	"github.com/forebay/forebay/system/worker/tier"
 )
 
+// diskFile is one file of a pair. Files that can punch holes (host.HolePuncher) give evicted blocks' space back one by
+// one.
 type diskFile = vfs.File
 
 // dirSet is which of a tier's 256 subdirectories are known to exist.
@@ -25,6 +27,7 @@ func (d *dirSet) set(i byte)      { d[i>>6] |= 1 << (i & 63) }
 // subdir spreads files over 256 directories; consecutive inodes go to different ones.
 func subdir(id dfs.FileVersion) byte { return byte(id.Inode ^ id.Inode>>8) }
 
+// dirOf is the directory of one of the 256 subdirectories of a tier.
 func (s *Store) dirOf(tierIndex int, sub byte) string {
 	t := s.tiers[tierIndex]
 	return t.FS().PathJoin(t.Dir(), fmt.Sprintf("%02x", sub))
@@ -42,6 +45,8 @@ const (
 
 // use opens the pair of f on a tier, making it if it is missing, and keeps it open until done is called. The caller holds
 // a block on it (backing.blocks) or pins one, so that the pair is not removed meanwhile.
+// An error is of the disk, converted, or of ctx, which bounds the wait for another task that is opening or removing the
+// pair.
 func (s *Store) use(ctx context.Context, f *file, tierIndex int) (*backing, error) {
 	if b := s.useOpen(f, tierIndex); b != nil {
 		return b, nil
@@ -68,6 +73,7 @@ func (s *Store) use(ctx context.Context, f *file, tierIndex int) (*backing, erro
 	return b, nil
 }
 
+// useOpen is the common case of use, without the file's lock; nil when the pair is not open.
 func (s *Store) useOpen(f *file, tierIndex int) *backing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,6 +95,7 @@ func (s *Store) backingOf(f *file, tierIndex int) *backing {
 }
 
 // done ends a use.
+// The last one out closes a pair that was removed meanwhile, or a store that was closed.
 func (s *Store) done(b *backing) {
 	s.mu.Lock()
 	b.users--
@@ -207,6 +214,8 @@ func (s *Store) writeHeader(ctx context.Context, b *backing, persisted bool) err
 	return err
 }
 
+// makeDir makes one of a tier's subdirectories, durably, once: which are there is remembered, so that a new pair costs
+// no system call for it.
 func (s *Store) makeDir(tierIndex int, sub byte) error {
 	s.mu.Lock()
 	known := s.dirs[tierIndex].has(sub)
@@ -227,6 +236,7 @@ func (s *Store) makeDir(tierIndex int, sub byte) error {
 	return nil
 }
 
+// syncDir makes the names in a directory durable.
 func syncDir(fs vfs.FS, dir string) error {
 	d, err := fs.OpenDir(dir)
 	if err != nil {
@@ -242,6 +252,7 @@ func syncDir(fs vfs.FS, dir string) error {
 // vacate frees what a block takes on a tier: its records and data, and the pair's files with the last block. The caller
 // owns the index's busy entry. A crash before the records are erased leaves the block as it was; after it, space without
 // records, which the file's next use or the pair's removal gives back.
+// On a failed tier only the accounting is settled: its disk is not asked any more.
 func (s *Store) vacate(f *file, b *block, tierIndex int) {
 	erased := s.tiers[tierIndex].Failed() != nil
 	s.leave(f, tierIndex, func() {
@@ -273,6 +284,8 @@ func (s *Store) leave(f *file, tierIndex int, erase func()) {
 }
 
 // removeIfLast removes the pair if one block is all that is on it.
+// It holds the file's lock from the last look to the removal, so that nobody makes the pair anew in between under the
+// same names. It is false, too, when the store closes.
 func (s *Store) removeIfLast(f *file, tierIndex int) bool {
 	if f.lock.Lock(s.ctx) != nil {
 		return false
@@ -294,6 +307,7 @@ func (s *Store) removeIfLast(f *file, tierIndex int) bool {
 }
 
 // removePair removes the records first: data without records is nothing.
+// A pair whose data cannot be removed is found by the next start, which removes data that has no records.
 func (s *Store) removePair(tierIndex int, id dfs.FileVersion) {
 	if s.tiers[tierIndex].Failed() != nil {
 		return
@@ -366,6 +380,10 @@ func (s *Store) fatalDiskError(tierIndex int, err error, op, path string) error 
 }
 
 // failTier gives a tier up: its blocks are forgotten and reported as removed; other tiers go on.
+// It is called by whoever met the error, in any state of its own work, but not with mu held. Blocks that nobody uses go
+// at once. One that is being read goes with its last reader, whose read fails or finds it in the disk's cache and is
+// checked as always. One with a busy entry is found dead by the entry's owner. The tier takes no reservations from the
+// first line on, so what is written meanwhile ends in an error or on another tier.
 func (s *Store) failTier(tierIndex int, cause error) {
 	t := s.tiers[tierIndex]
 	if !t.Fail(cause) {

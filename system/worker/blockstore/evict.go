@@ -11,6 +11,8 @@ import (
 const evictInterval = time.Second
 
 // evictLoop keeps every tier under its high watermark, and gives waiting writers room.
+// It is one task, so that two do not evict twice for the same want; whoever needs room wakes it through kick, which
+// holds one wish: the loop looks at all tiers each time.
 func (s *Store) evictLoop() {
 	for s.ctx.Err() == nil {
 		ctx, cancel := s.h.WithTimeout(s.ctx, evictInterval)
@@ -43,6 +45,9 @@ func (s *Store) evictTier(tierIndex int) {
 }
 
 // evictOne moves or drops the policy's next victim.
+// It is false only when nothing may go. A victim is moved down when the tier below has room and the budget allows, else
+// dropped, which costs a fetch if it is wanted again. The policy forgets it in either case; a move gives it a place
+// anew.
 func (s *Store) evictOne(tierIndex int) bool {
 	s.mu.Lock()
 	key, ok := s.policies[tierIndex].Evict(s.evictable)
@@ -90,6 +95,8 @@ type demoteMeter struct {
 }
 
 // demoteTo is the next tier that has room for bytes without evicting for it, or -1. The caller holds mu.
+// It never makes a lower tier evict: what is pushed out there was used more lately than what comes. It spends from the
+// budget for the tier that it answers.
 func (s *Store) demoteTo(tierIndex int, bytes int64) int {
 	now := s.h.Now()
 	if elapsed := now.Sub(s.demoted.at); elapsed < 0 || elapsed > time.Second {
@@ -140,6 +147,9 @@ func (s *Store) Promote(ref *Ref, offset int64) bool {
 // move copies a block to another tier, page by page with its checksums, and frees the old place. The caller owns the
 // index's busy entry, which move ends, and the block has no place in its policy, which move gives it back. False: the
 // block is where it was, or is gone with its tier.
+// The order makes a crash harmless: data and records on the target, then the change in memory, then the erasure at the
+// source. With both on the disk, recovery keeps the faster tier's copy, which is whole or fails its checksums, and
+// erases the other.
 func (s *Store) move(x held, target int) bool {
 	f, b := x.file, x.block
 	from := b.tier
@@ -190,6 +200,8 @@ func (s *Store) endMove(x held, cleaned bool) {
 
 // copyBlock copies a block's pages to another tier, with their records or (of a write that is not committed: INV-2)
 // without; a bad page ends it. The caller owns the busy entry, so that nobody changes the block.
+// It reads and checks each page before it writes it, so damage does not travel. It holds one page of memory. What it
+// has written when it fails is for the caller to vacate.
 func (s *Store) copyBlock(ctx context.Context, x held, target int, records bool) error {
 	f, b := x.file, x.block
 	s.mu.Lock()

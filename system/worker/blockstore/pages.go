@@ -22,6 +22,7 @@ func (b *block) has(page int) bool {
 	return page>>6 < len(b.valid) && b.valid[page>>6]&(1<<(page&63)) != 0
 }
 
+// id names the block in the policies and in reports.
 func (b *block) id(f *file) dfs.BlockID { return dfs.BlockID{File: f.id, Index: b.index} }
 
 // newBlock makes an empty block on a tier, and counts it there. The caller holds mu.
@@ -88,6 +89,7 @@ func (b *block) pageList() (pages []int) {
 	return pages
 }
 
+// indexes lists the blocks that are held, ascending, whole or not. The caller holds mu.
 func (f *file) indexes() []uint32 {
 	indexes := make([]uint32, 0, len(f.blocks))
 	for index := range f.blocks {
@@ -98,6 +100,7 @@ func (f *file) indexes() []uint32 {
 }
 
 // Has tells whether the page at offset is held, without reading it. It may be gone a moment later.
+// A page that is held and shorter than ref means is not: the reference knows of a longer file.
 func (s *Store) Has(ref *Ref, offset int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,6 +130,10 @@ func (s *Store) TierOf(ref *Ref, offset int64) int {
 // Read fills p with the bytes at offset, which must lie in one page, and tells their CRC32C. hit is false when the page
 // is not held, or was found bad and has been dropped. Only of data that the under store does not have is a bad page an
 // error: Corrupted.
+// It waits for a block that is being moved or dropped, at most for ctx, and never for a client's write. p may be any
+// part of the page; the checksums of the chunks that it touches are compared, so a small read of a page does not find
+// damage elsewhere in it. InvalidArgument is a mistake of the caller's; Unavailable, that the disk did not give a page
+// that only this worker has, or that its tier is given up.
 func (s *Store) Read(ctx context.Context, ref *Ref, offset int64, p []byte) (crc uint32, hit bool, err error) {
 	if start, end := ref.PageSpan(offset); offset < start || offset > end || int64(len(p)) > end-offset {
 		return 0, false, dfs.Errorf(dfs.InvalidArgument, "read page", ref.describe(), "range %d+%d is not in one page of the file", offset, len(p))
@@ -177,6 +184,8 @@ func (b *block) stored(g geometry, page int) (p storedPage) {
 }
 
 // pinPage finds the page and keeps its block. The block is nil when it is not held.
+// A page that is being read stays: whoever wants the block's room or its index waits for the last unpin. The
+// reference's flags (pinned, persisted) are noted on the way, since a reader may know more of the file than the store.
 func (s *Store) pinPage(ctx context.Context, ref *Ref, offset int64) (x held, page int, stored storedPage, err error) {
 	index, page := ref.geometry().locate(offset)
 	for {
@@ -212,6 +221,7 @@ func (s *Store) pinPage(ctx context.Context, ref *Ref, offset int64) (x held, pa
 }
 
 // unpin undoes pinPage.
+// The last unpin of a block that was dropped meanwhile gives its room back, in this task.
 func (s *Store) unpin(f *file, b *block) {
 	s.mu.Lock()
 	b.pins--
@@ -227,6 +237,8 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, dfs.PageSizeBytes); 
 
 // readVerified reads [offset, offset+len(p)) of a page, in which it must lie, and checks the chunks that it touches. The
 // caller pins the block, or owns its busy entry.
+// It answers the CRC32C of p, which for whole chunks is made of the sums that were just compared, without reading p
+// twice. An error is errBadPage, or of the disk and converted (diskError), or of ctx while the pair was being opened.
 func (s *Store) readVerified(ctx context.Context, x held, page storedPage, offset int64, p []byte) (uint32, error) {
 	start, end, sums := page.start, page.end, page.sums
 	from := start + (offset-start)/chunkBytes*chunkBytes
@@ -282,6 +294,9 @@ func verify(data []byte, sums []uint32) (crc uint32, ok bool) {
 }
 
 // dropPage forgets a bad page and counts it. The caller pins the block.
+// The page is absent in memory first, so that nobody else meets it, then on the disk. When the record cannot be erased
+// the page comes back with the next start and is found bad again. The error is nil when the under store has the page,
+// else Corrupted: what was lost is named by its bytes, and counted.
 func (s *Store) dropPage(ctx context.Context, x held, page int, ref *Ref) error {
 	s.Counters.BadPages.Add(1)
 	f, b := x.file, x.block
@@ -307,6 +322,7 @@ func (s *Store) dropPage(ctx context.Context, x held, page int, ref *Ref) error 
 }
 
 // clearPage takes a page out of a block, with its room. The caller holds mu.
+// It does nothing to a block that was dropped meanwhile, whose room goes back as a whole.
 func (s *Store) clearPage(f *file, b *block, page int) {
 	if b.dead || !b.has(page) {
 		return
@@ -323,6 +339,9 @@ func (s *Store) clearPage(f *file, b *block, page int) {
 
 // Fill keeps one page that was read from the under store. stored is false when there is no room for it, when its block
 // is being written, or when its disk fails: the caller has the bytes and goes on.
+// The page's room is reserved before it is written and given back when it was not needed. Two fills of one page at a
+// time both write the same bytes to the same place, and the first to install it counts. ctx bounds the wait for room
+// and for the file's lock; the write itself is not interrupted.
 func (s *Store) Fill(ctx context.Context, ref *Ref, offset int64, data []byte) (stored bool) {
 	g := ref.geometry()
 	index, page := g.locate(offset)
@@ -366,6 +385,7 @@ func (s *Store) install(f *file, b *block, page int, sums *pageSums, pageBytes i
 }
 
 // complete tells whether every page of the block is held. The caller holds mu.
+// Of a file whose length is not known no block is: pagesIn is then 0.
 func (s *Store) complete(f *file, b *block) bool {
 	n := f.geometry.pagesIn(b.index)
 	return n > 0 && b.pages >= n
@@ -373,6 +393,8 @@ func (s *Store) complete(f *file, b *block) bool {
 
 // pinForFill reserves room for a page and pins its block, making it if needed. A nil block with ok says that the page
 // is held already.
+// It tries twice, with a wait for room of at most FillWait in between. It refuses a block with an entry in busy, which
+// is about to be another content (a write) or gone (an eviction): a fill is never worth a wait for either.
 func (s *Store) pinForFill(ctx context.Context, ref *Ref, index uint32, page int, bytes int64) (x held, ok bool) {
 	for attempt := range 2 {
 		s.mu.Lock()
@@ -461,6 +483,7 @@ func (s *Store) drop(f *file, b *block) (idle bool) {
 	return b.pins == 0
 }
 
+// setBusy begins exclusive work on an index that has none. The caller holds mu.
 func (f *file) setBusy(index uint32, w *busy) {
 	if f.busy == nil {
 		f.busy = map[uint32]*busy{}
@@ -469,6 +492,8 @@ func (f *file) setBusy(index uint32, w *busy) {
 }
 
 // cleanUp gives a dropped block's room back.
+// It comes once for each drop, after the last pin, and ends the index's busy entry. It does I/O: the caller holds no
+// lock.
 func (s *Store) cleanUp(f *file, b *block) {
 	s.vacate(f, b, b.tier)
 	s.endBusy(f, b.index)

@@ -60,6 +60,8 @@ func (s *Store) recover(ctx context.Context, tierIndex int) error {
 	return nil
 }
 
+// recoverName takes in the pair that name is of, or removes what is of no use: data without records, records that say
+// nothing. names are all of the directory, sorted. Its error is the disk's, not converted.
 func (s *Store) recoverName(tierIndex int, dir, name string, names []string) error {
 	fs := s.tiers[tierIndex].FS()
 	base, isMeta := strings.CutSuffix(name, metaSuffix)
@@ -84,6 +86,8 @@ func (s *Store) recoverName(tierIndex int, dir, name string, names []string) err
 }
 
 // recoverPair takes one pair in and tells whether anything of it is of use.
+// Only the header and the records are read: a start costs 72 bytes for each page held, not the pages. A header of
+// another file version, or under another name, says that the pair was copied there by hand: it is not used.
 func (s *Store) recoverPair(tierIndex int, path string) (kept bool, err error) {
 	meta, err := s.tiers[tierIndex].FS().Open(path + metaSuffix)
 	if err != nil {
@@ -126,6 +130,8 @@ type found struct {
 	sums  pageSums
 }
 
+// readRecords reads the records of a pair up to the file's length, a piece at a time, and gives those that are whole.
+// Records behind the length are of an earlier attempt that was longer, and count for nothing.
 func (s *Store) readRecords(meta diskFile, h header) (pages []found, err error) {
 	room := make([]byte, readBytes)
 	perBlock := h.geometry.pagesPerBlock()
@@ -159,6 +165,8 @@ func (s *Store) readRecords(meta diskFile, h header) (pages []found, err error) 
 // adopt puts recovered pages into memory. A block that a faster tier has as well was being moved when the process ended:
 // the copy there is whole or fails its checksums, so the slower one is a stray, for erasing. (Only cached blocks are moved:
 // a page that had not arrived on the faster tier is fetched again.)
+// The room is reserved by force: what is on the disk is there, whether it fits the capacity or not, and the evictor
+// brings the tier under its watermark afterwards. A file that one header calls unpersisted is unpersisted.
 func (s *Store) adopt(tierIndex int, h header, pages []found) (kept bool, strays []*block) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,6 +209,8 @@ func noteStray(strays []*block, p *found, g geometry) []*block {
 }
 
 // scrubLoop checks everything that is held, over and over, at the configured pace.
+// A round that has come to the end rests for a minute, so that an empty store is not walked in a loop. A page that
+// cannot be read ends its file's turn: the next round comes back to it.
 func (s *Store) scrubLoop() {
 	pace := host.NewTicker(s.h, time.Duration(float64(time.Second)*dfs.PageSizeBytes/float64(s.config.ScrubBytesPerSecond)))
 	var last dfs.FileVersion
@@ -225,6 +235,7 @@ func (s *Store) scrubLoop() {
 }
 
 // nextFile is the first file behind id.
+// The scrub goes by it: files that come or go meanwhile do not make it begin again, and nothing of the tree is copied.
 func (s *Store) nextFile(id dfs.FileVersion) (next *file, indexes []uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

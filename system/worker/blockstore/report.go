@@ -45,6 +45,9 @@ func (s *Store) noteAll(f *file) {
 
 // TakeChanges gives what changed since it was last called. With overflow there was more than is kept, and everything
 // must be reported anew; changes from then on are kept again.
+// The lists are in the order of files and blocks. Taking them is final: the caller keeps what it could not deliver
+// (worker,
+// INV-1). A block that went and came back since the last call is told as it is now.
 func (s *Store) TakeChanges() (added, removed []Held, overflow bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,6 +73,7 @@ func (s *Store) TakeChanges() (added, removed []Held, overflow bool) {
 	return added, removed, overflow
 }
 
+// compareBlocks is the order of reports: by inode, version and index, as the tree has files.
 func compareBlocks(a, b dfs.BlockID) int {
 	switch {
 	case a.File.Inode != b.File.Inode:
@@ -97,6 +101,8 @@ type Cursor struct {
 }
 
 // HeldBatch lists complete blocks from a cursor on, at most most of them. It is done when more is false.
+// The store may change between two batches: what changes is in the next report in any case. A cursor whose file is gone
+// goes on behind it. mu is held for a batch, so most bounds how long others wait.
 func (s *Store) HeldBatch(from Cursor, most int) (batch []Held, next Cursor, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,6 +138,7 @@ func (s *Store) Blocks() (n int) {
 	return n
 }
 
+// allFiles copies the list of files, for work that may remove some. The caller holds mu.
 func (s *Store) allFiles() []*file {
 	files := make([]*file, 0, s.files.Len())
 	s.files.Scan(func(f *file) bool { files = append(files, f); return true })
@@ -152,6 +159,7 @@ func (s *Store) versions(inode dfs.InodeID, version uint32) (files []*file) {
 
 // Free drops every block of a file version (0: of all versions), pinned and unpersisted ones too: its owner has said so.
 // Blocks that are being read go when their readers are done; those being written belong to their writers.
+// It returns when the room of what nobody uses is given back. A version that is not held is no error.
 func (s *Store) Free(inode dfs.InodeID, version uint32) {
 	s.mu.Lock()
 	var idle []held
@@ -172,6 +180,8 @@ func (s *Store) Free(inode dfs.InodeID, version uint32) {
 }
 
 // SetPinned pins or unpins what is held of a file version (0: of all versions).
+// What comes later of the version is pinned by its own reference. An error says that a header could not be written: the
+// flag holds in memory, until the next start.
 func (s *Store) SetPinned(ctx context.Context, inode dfs.InodeID, version uint32, pinned bool) error {
 	return s.mark(ctx, inode, version, func(f *file) { f.pinned = pinned })
 }
@@ -211,6 +221,8 @@ func (s *Store) mark(ctx context.Context, inode dfs.InodeID, version uint32, cha
 	return first
 }
 
+// rewriteHeader brings one pair's header up to date, and ends the keep that mark has begun. On a tier that is given up
+// there is nothing to write.
 func (s *Store) rewriteHeader(ctx context.Context, place *backing) error {
 	f := place.file
 	defer s.unkeep(f, place.tier)
@@ -233,6 +245,7 @@ func (s *Store) keep(f *file, b *backing) {
 	b.blocks++
 }
 
+// unkeep ends keep. The pair goes now if its last block went meanwhile.
 func (s *Store) unkeep(f *file, tierIndex int) {
 	s.leave(f, tierIndex, func() {})
 	s.mu.Lock()
@@ -244,6 +257,8 @@ func (s *Store) unkeep(f *file, tierIndex int) {
 type CheckResult struct{ Pages, BadPages, Bytes int64 }
 
 // Check reads and verifies everything that is held of a file version. Bad pages are dropped.
+// It waits for nobody: blocks that are being written, moved or dropped are left out. A page that the disk does not give
+// and that only this worker has ends it with the disk's error, with what was found until then.
 func (s *Store) Check(ctx context.Context, id dfs.FileVersion) (r CheckResult, err error) {
 	s.mu.Lock()
 	f, ok := s.files.Get(&file{id: id})

@@ -99,6 +99,7 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// setDefault sets what is zero, so zero cannot be configured: where none is meant, a negative number says it.
 func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
@@ -126,6 +127,7 @@ func (r *Ref) Check(op string) error {
 	return nil
 }
 
+// describe is how messages name the file: by its path if the reference has it.
 func (r *Ref) describe() string {
 	if r.Name != "" {
 		return r.Name
@@ -176,6 +178,8 @@ type Store struct {
 }
 
 // file is one file version. The store's mu guards it, except lock.
+// INV-7: it is in the tree exactly while something needs it: refs, a block, a busy entry, or a pair that counts a
+// block. There is one file in memory for an id at a time, and so one lock.
 type file struct {
 	id        dfs.FileVersion
 	geometry  geometry
@@ -220,6 +224,8 @@ type backing struct {
 	dropped    bool     // its names are gone
 }
 
+// lessFile orders the tree by inode, then version: the versions of an inode lie together (Free of all of them is one
+// range).
 func lessFile(a, b *file) bool {
 	if a.id.Inode != b.id.Inode {
 		return a.id.Inode < b.id.Inode
@@ -273,6 +279,7 @@ func Open(ctx context.Context, h host.Host, c Config) (*Store, error) {
 	return s, nil
 }
 
+// anyTierWorks tells whether there is a disk to serve from. A store without one would refuse everything, one by one.
 func (s *Store) anyTierWorks() bool {
 	for _, t := range s.tiers {
 		if t.Failed() == nil {
@@ -373,6 +380,7 @@ func (s *Store) release(f *file) {
 	s.forgetIfEmpty(f)
 }
 
+// forgetIfEmpty takes a file that nothing needs any more out of the tree (INV-7). The caller holds mu.
 func (s *Store) forgetIfEmpty(f *file) {
 	if f.refs > 0 || len(f.blocks) > 0 || len(f.busy) > 0 {
 		return

@@ -89,6 +89,8 @@ func (w *Writer) Append(ctx context.Context, offset int64, data []byte) error {
 }
 
 // flush writes one page's bytes to its block's backing file, without a record.
+// The page counts as staged once its bytes are written; Commit records it. A failure leaves its room reserved with the
+// block, for Abort to give back.
 func (w *Writer) flush(ctx context.Context, index uint32, page int, data []byte) error {
 	s, bytes := w.s, cost(int64(len(data)))
 	b, err := w.stage(ctx, index, bytes)
@@ -110,6 +112,9 @@ func (w *Writer) flush(ctx context.Context, index uint32, page int, data []byte)
 }
 
 // stage reserves bytes for the block index, beginning it at its first page.
+// A new block waits for room for its first page alone; one that was begun is moved down (spill) rather than given up.
+// The wait begins short, so that a lower tier with room is found soon, and lasts WriteWait in all, after which the
+// write is refused with ResourceExhausted: the client tries another worker.
 func (w *Writer) stage(ctx context.Context, index uint32, bytes int64) (*block, error) {
 	var b *block
 	if n := len(w.blocks); n > 0 && w.blocks[n-1].index == index {
@@ -157,6 +162,8 @@ func (w *Writer) grow(b *block, index uint32, bytes int64) (grown *block, tierIn
 // spill moves a block that is being written to a lower tier with room for it and bytes more. A block begins on the tier
 // that has room for its first page, and what is being written cannot be evicted: many writers that began together would
 // else fill the fastest tier with halves of blocks and wait for each other, however empty the others are.
+// True says that the block lies lower now, with bytes more reserved for it. Its old place is given back before it
+// returns.
 func (w *Writer) spill(ctx context.Context, b *block, bytes int64) bool {
 	s, from := w.s, b.tier
 	for to := from + 1; to < len(s.tiers); to++ {
@@ -182,6 +189,8 @@ func (w *Writer) spill(ctx context.Context, b *block, bytes int64) bool {
 	return false
 }
 
+// noRoom says why there is none, in the order of what the reader of the message can do: nothing (its time was up),
+// replace a disk, or make room.
 func (w *Writer) noRoom(ctx context.Context, tierIndex int) error {
 	if err := ctx.Err(); err != nil {
 		return dfs.Wrap(err, "write", w.ref.describe())
@@ -371,6 +380,7 @@ func (w *Writer) record(ctx context.Context, tierIndex int, g geometry, persiste
 }
 
 // recordsOf is the block's part of a meta file.
+// Pages that the block does not have get zeros, which are no record: what an earlier attempt left there is overwritten.
 func recordsOf(id dfs.FileVersion, g geometry, b *block) []byte {
 	all := make([]byte, geometry{g.blockSize, b.end}.pagesIn(b.index)*recordBytes)
 	for _, page := range b.pageList() {
@@ -385,6 +395,8 @@ func recordsOf(id dfs.FileVersion, g geometry, b *block) []byte {
 }
 
 // install puts the staged blocks among the others.
+// From here on readers see the blocks, and the evictor may take them if they are persisted. A tier that failed since
+// its blocks were synced makes the commit fail as a whole: part of a write is no write.
 func (w *Writer) install(persisted bool) (complete []uint32, err error) {
 	s := w.s
 	s.mu.Lock()
