@@ -15,7 +15,8 @@ import (
 // slip of the finger.
 const maxDurable = 100
 
-// check refuses values that cannot work, with their origin.
+// check refuses values that cannot work, with their origin. It looks at what a value says, never at the machine: whether a
+// folder can be written or a port is free is for the process that needs it, which may run elsewhere.
 func (l *Loaded) check() error {
 	c := l.Config
 	problems := []problem{
@@ -47,7 +48,7 @@ func (l *Loaded) check() error {
 	}
 	for _, p := range problems {
 		if p.why != "" {
-			return dfs.Errorf(dfs.InvalidArgument, "configure", l.origin(p.key), "%s: %s", p.key, p.why)
+			return dfs.Errorf(dfs.InvalidArgument, "configure", l.origin(p.key), "%s: %s", p.key, MaskURI(p.why))
 		}
 	}
 	return nil
@@ -64,10 +65,12 @@ func when(key string, bad bool, why string) problem {
 	return problem{key, why}
 }
 
+// oneOf holds a value to a few words, in the case in which they are documented.
 func oneOf(key, value string, allowed ...string) problem {
 	return when(key, !slices.Contains(allowed, value), fmt.Sprintf("%q is none of %s", value, strings.Join(allowed, ", ")))
 }
 
+// address holds a value to host:port. An empty host is every interface, and port 0 any free one: both can be meant.
 func address(key, value string) problem {
 	_, port, err := net.SplitHostPort(value)
 	if err == nil { // a port that nobody can listen on would show as a server that is away, after all retries
@@ -76,6 +79,7 @@ func address(key, value string) problem {
 	return when(key, err != nil, fmt.Sprintf("%q is no address: want host:port, with a port up to 65535", value))
 }
 
+// optionalAddress is address for doors that may be left out.
 func optionalAddress(key, value string) problem {
 	if value == "" {
 		return problem{}
@@ -83,6 +87,8 @@ func optionalAddress(key, value string) problem {
 	return address(key, value)
 }
 
+// addresses holds a list of servers to at least one, all of them well formed: one bad entry would show only when the
+// others fail.
 func addresses(key string, values []string) problem {
 	if len(values) == 0 {
 		return problem{key, "name at least one master as host:port"}
@@ -113,10 +119,12 @@ func blockSize(key string, size Size, zero bool) problem {
 	return when(key, bad && (!zero || size != 0), "want a multiple of 1MiB, a page")
 }
 
+// atLeast keeps intervals from turning into busy loops, and timeouts into ones that nothing can meet.
 func atLeast(key string, d, least time.Duration) problem {
 	return when(key, d < least, fmt.Sprintf("%v is too short: want %v or more", d, least))
 }
 
+// tiers checks the form of the tiers. Their order is the operator's: the first is the one that new pages go to.
 func tiers(all []Tier) problem {
 	if len(all) == 0 {
 		return problem{"worker.tiers", "want at least one tier"}
@@ -134,6 +142,7 @@ func tiers(all []Tier) problem {
 	return problem{}
 }
 
+// parsed passes on what another package's parser thinks of a value.
 func parsed(key string, err error) problem {
 	if err == nil {
 		return problem{}
@@ -141,4 +150,5 @@ func parsed(key string, err error) problem {
 	return problem{key, dfs.DetailOf(err)}
 }
 
+// second picks the error of a parser's results.
 func second[T any](_ T, err error) error { return err }

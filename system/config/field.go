@@ -10,12 +10,13 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// field is one key and the place of its value in a Config.
+// field is one key and the place of its value in a Config. The tree of structs is the one list of keys: file, environment,
+// flags, listings and documentation are all made from it, so that none of them can lack a key.
 type field struct {
-	key    string
-	doc    string
-	secret bool
-	value  reflect.Value
+	key    string        // "master.journal.dir"
+	doc    string        // one line for people
+	secret bool          // tag secret: the whole value is never shown
+	value  reflect.Value // settable
 }
 
 var (
@@ -43,7 +44,8 @@ func walk(v reflect.Value, prefix string) (all []field) {
 	return all
 }
 
-// EnvironmentName is the environment variable of a key.
+// EnvironmentName is the environment variable of a key: "master.journal.dir" is FOREBAY_MASTER_JOURNAL_DIR. No two keys
+// share one, as long as no key has a '-' or '_' where another has a '.'.
 func EnvironmentName(key string) string {
 	return "FOREBAY_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(key))
 }
@@ -71,16 +73,17 @@ func (f field) kind() string {
 	return "a text"
 }
 
-// set parses text into the field.
+// set parses text into the field. On an error, InvalidArgument with what would be right, the field keeps its value.
 func (f field) set(text string) error {
 	parsed, err := f.parse(text)
 	if err != nil {
-		return dfs.Errorf(dfs.InvalidArgument, "set", f.key, "%q is not %s", text, f.kind())
+		return dfs.Errorf(dfs.InvalidArgument, "set", f.key, "%q is not %s", f.shown(text), f.kind())
 	}
 	f.value.Set(reflect.ValueOf(parsed).Convert(f.value.Type()))
 	return nil
 }
 
+// parse reads text as the field's type. The result converts to that type.
 func (f field) parse(text string) (any, error) {
 	switch f.value.Type() {
 	case durationType:
@@ -102,10 +105,19 @@ func (f field) parse(text string) (any, error) {
 	case reflect.String:
 		return text, nil
 	}
+	// A type without a case is a mistake in Config itself, which the first load of any program shows.
 	panic(fmt.Sprintf("config: key %s has type %s, which nothing parses", f.key, f.value.Type()))
 }
 
-// String is the value as it could be set again.
+// shown is a text for this field, right or wrong, as people may see it: in listings and in errors, which end up in logs.
+func (f field) shown(text string) string {
+	if f.secret && text != "" {
+		return masked
+	}
+	return MaskURI(text)
+}
+
+// String is the value as it could be set again, its secrets included: shown is for people.
 func (f field) String() string {
 	switch v := f.value.Interface().(type) {
 	case []string:

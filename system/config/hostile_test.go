@@ -87,11 +87,7 @@ func FuzzYAML(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		l := &loader{loaded: &Loaded{Config: Default(), origins: map[string]string{}}, byKey: map[string]field{}}
-		for _, field := range fields(l.loaded.Config) {
-			l.byKey[field.key] = field
-			l.keys = append(l.keys, field.key)
-		}
+		l := newLoader()
 		err := l.yaml("f.yaml", []byte(text))
 		if err == nil {
 			err = l.loaded.check()

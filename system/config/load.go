@@ -27,18 +27,19 @@ type Flag struct{ Name, Value string }
 // Setting is one key as it was resolved.
 type Setting struct {
 	Key    string `json:"key"`
-	Value  string `json:"value"` // secrets are masked
+	Value  string `json:"value"` // as it could be set again, but for secrets, which are masked
 	Origin string `json:"origin"`
 	Doc    string `json:"doc"`
 }
 
-// Loaded is a configuration and where it came from.
+// Loaded is a configuration and where it came from. It is not changed after Load, so that it may be shared.
 type Loaded struct {
-	Config  *Config
+	Config  *Config           // with its secrets: it is for the program, Settings is for people
 	origins map[string]string // by key; absent: default
 }
 
-// aliases are environment variables that set several keys.
+// aliases are environment variables that set several keys. A variable of a key itself comes after them in the order of
+// names, which is the order of setting, and so wins: FOREBAY_WORKER_MASTERS over FOREBAY_MASTERS.
 var aliases = map[string][]string{
 	"FOREBAY_MASTERS": {"client.masters", "worker.masters"},
 	"FOREBAY_USER":    {"client.user"},
@@ -49,13 +50,11 @@ var aliases = map[string][]string{
 const mistypedDistance = 2
 
 // Load resolves the configuration: defaults, then the file, the environment, and flags, each over the one before. An
-// unknown key, a wrong type or an impossible value is InvalidArgument, naming the place, the key and the remedy.
+// unknown key, a wrong type or an impossible value is InvalidArgument, naming the place, the key and the remedy; a file
+// that was named and does not exist is NotFound. The first mistake found is the one told: sources in their order, then
+// values that are well formed and cannot work. A value that another source replaces must still be well formed.
 func Load(from Sources) (*Loaded, error) {
-	l := &loader{loaded: &Loaded{Config: Default(), origins: make(map[string]string)}, byKey: make(map[string]field)}
-	for _, f := range fields(l.loaded.Config) {
-		l.byKey[f.key] = f
-		l.keys = append(l.keys, f.key)
-	}
+	l := newLoader()
 	environ := variables(from.Environ)
 	if err := l.file(from.File, environ["FOREBAY_CONFIG"]); err != nil {
 		return nil, err
@@ -71,15 +70,11 @@ func Load(from Sources) (*Loaded, error) {
 	return l.loaded, l.loaded.check()
 }
 
-// Settings lists every key, in the order of the tree.
+// Settings lists every key, in the order of the tree, as people may see it: secrets are masked, those inside URIs too.
 func (l *Loaded) Settings() []Setting {
 	var all []Setting
 	for _, f := range fields(l.Config) {
-		value := f.String()
-		if f.secret && value != "" {
-			value = "***"
-		}
-		all = append(all, Setting{Key: f.key, Value: value, Origin: l.origin(f.key), Doc: f.doc})
+		all = append(all, Setting{Key: f.key, Value: f.shown(f.String()), Origin: l.origin(f.key), Doc: f.doc})
 	}
 	return all
 }
@@ -94,10 +89,22 @@ func (l *Loaded) origin(key string) string {
 // Keys lists all keys with their documentation and defaults.
 func Keys() []Setting { return (&Loaded{Config: Default()}).Settings() }
 
+// loader is a Load under way. Its fields point into loaded.Config, and each source sets what it has: the order of the
+// sources is the order of the calls, and nothing else knows it.
 type loader struct {
 	loaded *Loaded
 	byKey  map[string]field
-	keys   []string
+	keys   []string // in the order of the tree
+}
+
+// newLoader makes a loader that has the defaults.
+func newLoader() *loader {
+	l := &loader{loaded: &Loaded{Config: Default(), origins: make(map[string]string)}, byKey: make(map[string]field)}
+	for _, f := range fields(l.loaded.Config) {
+		l.byKey[f.key] = f
+		l.keys = append(l.keys, f.key)
+	}
+	return l
 }
 
 // set parses text into a key, and notes where it came from: later sources call it again and win.

@@ -23,7 +23,8 @@ var units = []struct {
 }
 
 // ParseSize reads "64MiB", "1.5GiB", "10GB" or "4096". KiB and its like are powers of 1024, as are K, M, G and T; KB and
-// its like are powers of 1000.
+// its like are powers of 1000. The case does not matter. Fractions of a byte are cut off. What is negative, no number, or
+// does not fit in 63 bits is InvalidArgument.
 func ParseSize(text string) (Size, error) {
 	trimmed := strings.TrimSpace(text)
 	for _, u := range units {
@@ -47,7 +48,7 @@ func ParseSize(text string) (Size, error) {
 	return 0, dfs.Errorf(dfs.InvalidArgument, "parse size", text, "want a number and a unit, such as 64MiB or 10GB")
 }
 
-// String writes the size in the largest binary unit that keeps it exact.
+// String writes the size in the largest binary unit that keeps it exact; ParseSize reads the same size from it.
 func (s Size) String() string {
 	names := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
 	n, i := int64(s), 0

@@ -12,7 +12,9 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// yaml applies a file's text.
+// yaml applies a file's text. It walks the nodes by itself instead of decoding into Config: a decoder knows neither the
+// line of a value nor the nearest key, cannot tell a section from a slip, and takes "5" for a duration of 5 ns. The file
+// may come from anybody, and so is taken to be hostile: errors, not panics, whatever it holds (FuzzYAML).
 func (l *loader) yaml(path string, text []byte) error {
 	var document, second yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
@@ -72,6 +74,7 @@ func (l *loader) mapping(path, prefix string, n *yaml.Node) error {
 	return nil
 }
 
+// isSection tells whether there are keys below key.
 func (l *loader) isSection(key string) bool {
 	for _, k := range l.keys {
 		if strings.HasPrefix(k, key+".") {
