@@ -570,6 +570,13 @@ func TestReconcileStates(t *testing.T) {
 			files = append(files, held(f.Id, 1, true, 0)...)
 		}
 		files = append(files, held(over.Id, 2, true, 0)...)
+		if _, err := r.put("/m/through", "THROUGH"); err != nil {
+			t.Error(err)
+		}
+		again = opCreate("/m/through", dfs.WriteAsyncThrough)
+		again.GetCreateFile().Overwrite = true
+		newer := r.must(again).Status
+		files = append(files, held(newer.Id, 2, true, 0)...)
 		lease := r.join("w1", files)
 		got := map[uint64]int{}
 		for _, c := range r.commands("w1", lease, proto.WorkerCommand_SET_PERSISTED) {
@@ -580,9 +587,60 @@ func TestReconcileStates(t *testing.T) {
 			file *proto.FileStatus
 			want int
 		}{{"replaced", replaced, 1}, {"being written", writing, 0}, {"removed", removed, 1}, {"waiting", waits, 0}, {"kept", kept, 0},
-			{"being overwritten", over, 0}} {
+			{"being overwritten", over, 0}, {"the next version of a persisted one", newer, 0}} {
 			if got[c.file.Id] != c.want {
 				t.Errorf("%s: told %d times that it may be evicted, want %d", c.what, got[c.file.Id], c.want)
+			}
+		}
+	})
+}
+
+// TestPersistCommandsAreBounded (INV-3 of persister): no more commands are out than maxPersisting, and as workers report
+// the rest follows; what is known of files that went is forgotten.
+func TestPersistCommandsAreBounded(t *testing.T) {
+	onVirtualTime(t, func(r *rig) {
+		r.must(opMount("/m", "mem://a", false))
+		lease := r.join("w1", nil)
+		const extra = 30
+		for i := range maxPersisting + extra {
+			r.async(fmt.Sprintf("/m/%d", i), "w1", 4)
+		}
+		r.sleep(3 * time.Second)
+		told := r.commands("w1", lease, proto.WorkerCommand_PERSIST)
+		if len(told) != maxPersisting {
+			t.Errorf("%d commands are out, the bound is %d", len(told), maxPersisting)
+		}
+		for _, c := range told[:extra] {
+			r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(c, "fp", nil)})
+		}
+		r.sleep(3 * time.Second)
+		if more := r.commands("w1", lease, proto.WorkerCommand_PERSIST); len(more) != extra {
+			t.Errorf("%d more were told after %d reports", len(more), extra)
+		}
+		for i := range maxPersisting + extra {
+			r.must(opRemove(fmt.Sprintf("/m/%d", i), false))
+		}
+		r.sleep(3 * time.Second)
+		p := r.m.leader.Load().persist
+		if len(p.told) != 0 {
+			t.Errorf("%d removed files are remembered for ever", len(p.told))
+		}
+	})
+}
+
+// TestSilenceIsCountedByThisLeader: sessions that a new leader finds have the whole timeout from then on.
+func TestSilenceIsCountedByThisLeader(t *testing.T) {
+	onVirtualTime(t, func(r *rig) {
+		id := dfs.SessionID(r.must(opSession(1)).Session)
+		l := r.m.leader.Load()
+		for range 3 { // three leaders that never heard of it, each long after the one before
+			r.sleep(DefaultSessionTimeout - time.Minute)
+			l.mu.Lock()
+			clear(l.lastSeen)
+			l.mu.Unlock()
+			l.expireSessions()
+			if !r.m.machine.HasSession(id) {
+				r.t.Fatal("expired by a leader that had just begun to listen")
 			}
 		}
 	})

@@ -29,7 +29,7 @@ func (e *Evaluator) Remove(ctx context.Context, r Request, p dfs.Path, op *proto
 			return err
 		}
 		t.drop(n)
-		t.answer.count = 1
+		t.answer.inode, t.answer.count = n.ID, 1
 		if onRemoved != nil && !n.IsDir() {
 			t.then(func() { onRemoved(n) })
 		}
