@@ -19,12 +19,13 @@ import (
 	"github.com/forebay/forebay/system/ufs/drivers"
 )
 
-// Master is a running master.
+// Master is a running master: a gRPC server, the service behind it, and an HTTP door.
 type Master struct {
 	h      host.Host
-	master *master.Master
+	master *master.Master // nil when its state could not be opened
 	server host.Server
 	door   *door
+	stop   once
 }
 
 // RunMaster runs a master until ctx ends, then hands leadership over and stops.
@@ -40,7 +41,8 @@ func RunMaster(ctx context.Context, h host.Host, cfg *config.Config, log *slog.L
 	})
 }
 
-// StartMaster starts a master. It listens before it opens its state, so that a port in use costs nothing.
+// StartMaster starts a master. It listens before it opens its state, so that a port in use costs nothing; it answers only
+// once everything is open, and callers that connected meanwhile wait. When it fails, ports and files are free again.
 func StartMaster(h host.Host, cfg *config.Config, log *slog.Logger, d drivers.Drivers) (*Master, error) {
 	c := &cfg.Master
 	peers, err := parsePeers(c)
@@ -52,38 +54,49 @@ func StartMaster(h host.Host, cfg *config.Config, log *slog.Logger, d drivers.Dr
 		return nil, dfs.Errorf(dfs.Unavailable, "start master", c.Address, "%v", err)
 	}
 	m := &Master{h: h, server: server}
-	reg := metrics.New()
-	if m.master, err = openMaster(h, c, server.Addr(), peers, newOpener(h, d, reg), log); err != nil {
-		server.Stop(context.Background())
-		return nil, err
-	}
-	exportMaster(reg.Part("master"), m.master)
-	if m.door, err = openDoor(c.HTTP.Address, reg, nil, m.master.Ready); err == nil {
-		m.master.RegisterServices(server)
-		err = m.master.Start()
-	}
-	if err != nil {
+	if err := m.open(c, peers, d, log); err != nil {
 		ctx, cancel := h.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
-		_ = m.master.Stop(ctx) // the first error says why
-		server.Stop(ctx)
+		_ = m.Stop(ctx) // the first error says why
 		return nil, err
 	}
 	server.Serve()
 	return m, nil
 }
 
+// open opens state, door and services, in this order: probes must not answer for a master that cannot open its state.
+// What it has opened when it fails is Stop's to close.
+func (m *Master) open(c *config.Master, peers []journal.Member, d drivers.Drivers, log *slog.Logger) error {
+	reg := metrics.New()
+	var err error
+	if m.master, err = openMaster(m.h, c, m.server.Addr(), peers, newOpener(m.h, d, reg), log); err != nil {
+		return err
+	}
+	exportMaster(reg.Part("master"), m.master)
+	if m.door, err = openDoor(c.HTTP.Address, reg, nil, m.master.Ready); err != nil {
+		return err
+	}
+	m.master.RegisterServices(m.server)
+	return m.master.Start()
+}
+
 // Address is where clients find this master.
 func (m *Master) Address() string { return m.server.Addr() }
 
-// Serving tells whether this master leads.
+// Serving tells whether this master leads and answers clients. It is false from the moment when Stop was called.
 func (m *Master) Serving() bool { return m.master.Serving() }
 
-// Stop ends the master in order: no new requests, leadership handed over, state closed.
+// Stop ends the master in order: no new requests, leadership handed over, state closed. ctx bounds how long it waits for
+// requests and tasks; it closes everything also when they do not end. Further calls return what the first one did.
 func (m *Master) Stop(ctx context.Context) error {
-	m.door.close()
-	stopServer(ctx, m.h, m.server)
-	return m.master.Stop(ctx)
+	return m.stop.do(ctx, m.h, func() error {
+		m.door.close()
+		stopServer(ctx, m.h, m.server)
+		if m.master == nil {
+			return nil
+		}
+		return m.master.Stop(ctx)
+	})
 }
 
 // openMaster opens the store, and the journal on it. The store's errors come first: a damaged store must not touch the

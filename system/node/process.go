@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -16,13 +17,41 @@ import (
 // stopTimeout bounds an orderly stop; after it, what is left is cut off.
 const stopTimeout = 15 * time.Second
 
-// door is the HTTP door of a process: probes and metrics.
+// once makes a Stop idempotent: the first call does the work, and every other one, also at the same time, waits for it and
+// returns what it returned. Closing a journal or a store twice panics or reports a fault that is none, and both happen: an
+// operator's stop crosses the one of a start that failed half-way.
+type once struct {
+	mu   sync.Mutex // guards what follows; not held while the work runs
+	done host.Event // nil before the first call
+	err  error      // of the work; set before done, and only read after it
+}
+
+// do runs stop if nobody has yet. A caller that waits for another one's work gives up with ctx; the work goes on.
+func (o *once) do(ctx context.Context, h host.Host, stop func() error) error {
+	o.mu.Lock()
+	done := o.done
+	if done == nil {
+		o.done = h.NewEvent()
+	}
+	o.mu.Unlock()
+	if done != nil {
+		if err := done.Wait(ctx); err != nil {
+			return dfs.Wrap(err, "stop", "")
+		}
+		return o.err
+	}
+	o.err = stop()
+	o.done.Set()
+	return o.err
+}
+
+// door is the HTTP door of a process: probes and metrics. nil is a door that was never opened.
 type door struct {
 	server   *http.Server
 	listener net.Listener
 }
 
-// openDoor listens on address; an empty one opens none.
+// openDoor listens on address; an empty one opens none. It answers at once: the checks must be ready before.
 func openDoor(address string, reg *metrics.Registry, healthy, ready metrics.Check) (*door, error) {
 	if address == "" {
 		return &door{}, nil
@@ -36,18 +65,19 @@ func openDoor(address string, reg *metrics.Registry, healthy, ready metrics.Chec
 	return d, nil
 }
 
-// Addr is where the door listens; "" when it is closed.
+// Addr is where the door listens; "" when it was never opened.
 func (d *door) Addr() string {
-	if d.listener == nil {
+	if d == nil || d.listener == nil {
 		return ""
 	}
 	return d.listener.Addr().String()
 }
 
-// close cuts open requests off: a probe or a scrape can be asked again.
+// close cuts open requests off: a probe or a scrape can be asked again. It may be called more than once.
 func (d *door) close() {
-	if d.server != nil {
+	if d != nil && d.server != nil {
 		_ = d.server.Close()
+		_ = d.listener.Close() // the server knows it only once its task runs, and then would close it some time later
 	}
 }
 
@@ -56,7 +86,8 @@ type stoppable interface {
 	Stop(ctx context.Context) error
 }
 
-// run starts a process, says so, and stops it when ctx ends.
+// run is the life of a process: start it, wait for ctx, stop it within stopTimeout. A start that fails is the caller's to
+// print; it has given back what it took. The stop's time does not depend on ctx, which has ended by then.
 func run(ctx context.Context, h host.Host, log *slog.Logger, what string, start func() (stoppable, error)) error {
 	s, err := start()
 	if err != nil {
@@ -69,7 +100,7 @@ func run(ctx context.Context, h host.Host, log *slog.Logger, what string, start 
 	return s.Stop(stop)
 }
 
-// stopServer ends a gRPC server within ctx.
+// stopServer ends a gRPC server within ctx. Calls get a grace to end by themselves, then their contexts are cancelled.
 func stopServer(ctx context.Context, h host.Host, s host.Server) {
 	const grace = 2 * time.Second // streams of clients do not end by themselves
 	inner, cancel := h.WithTimeout(ctx, grace)

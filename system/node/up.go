@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,7 +50,8 @@ type layout struct {
 	Capacity string `json:"capacity"`
 }
 
-// Cluster is an embedded cluster that is running.
+// Cluster is an embedded cluster that is running: real masters and workers over loopback, with real ports, so that it
+// behaves as one on several machines does, and any client can use it.
 type Cluster struct {
 	Dir     string
 	h       host.Host
@@ -78,7 +80,8 @@ func Up(ctx context.Context, h host.Host, cfg UpConfig) error {
 	return errors.Join(err, c.Stop(stop))
 }
 
-// StartCluster starts masters and workers in this process.
+// StartCluster starts masters and workers in this process. It returns once a master leads; Ready waits for the rest. When
+// it fails, everything that was started is stopped. State is kept in cfg.Dir; a second start finds it, also after a crash.
 func StartCluster(h host.Host, cfg UpConfig) (*Cluster, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -100,7 +103,9 @@ func StartCluster(h host.Host, cfg UpConfig) (*Cluster, error) {
 	return c, nil
 }
 
-// settle decides the layout: what is asked for, else what the directory has, else the defaults.
+// settle decides the layout: what is asked for, else what the directory has, else the defaults. The number of masters
+// cannot change here: it is the quorum's, which has its own members in its journal. Fewer workers are allowed; what the others
+// held is away until they are started again.
 func settle(dir string, cfg UpConfig) (layout, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "under"), 0o755); err != nil {
 		return layout{}, dfs.Errorf(dfs.Unavailable, "start cluster", dir, "%v: name a folder that can be written with --dir", err)
@@ -125,11 +130,25 @@ func settle(dir string, cfg UpConfig) (layout, error) {
 	if err := l.check(); err != nil {
 		return l, err
 	}
+	return l, l.save(path, saved)
+}
+
+// save writes the layout, unless that is what the file has. It is written aside and renamed: a stop in the middle must not
+// leave half a layout, without which the data would not be found again.
+func (l layout) save(path string, before []byte) error {
 	text, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
-		return l, err
+		return err
 	}
-	return l, os.WriteFile(path, append(text, '\n'), 0o644)
+	text = append(text, '\n')
+	if bytes.Equal(text, before) {
+		return nil
+	}
+	aside := path + ".new"
+	if err := os.WriteFile(aside, text, 0o644); err != nil {
+		return dfs.Errorf(dfs.Unavailable, "save the cluster's layout", path, "%v: make room, or name another --dir", err)
+	}
+	return os.Rename(aside, path)
 }
 
 // override takes what was asked for, if anything was.
@@ -144,6 +163,9 @@ func override[T comparable](to *T, from T) {
 func (l layout) check() error {
 	if l.Masters != 1 && l.Masters != 3 && l.Masters != 5 {
 		return dfs.Errorf(dfs.InvalidArgument, "start cluster", "", "%d masters: want 1, 3 or 5", l.Masters)
+	}
+	if most := 65535 - httpWorkerPort - maxUpWorkers; l.Port < 1 || l.Port > most {
+		return dfs.Errorf(dfs.InvalidArgument, "start cluster", "", "port %d: want 1 to %d, others follow it", l.Port, most)
 	}
 	if l.Workers < 1 || l.Workers > maxUpWorkers {
 		return dfs.Errorf(dfs.InvalidArgument, "start cluster", "", "%d workers: want 1 to %d in one process", l.Workers, maxUpWorkers)
@@ -265,7 +287,8 @@ func (c *Cluster) isReady() bool {
 	return false
 }
 
-// Stop ends workers first, so that masters hear of nothing lost, then masters.
+// Stop ends workers first, so that masters hear of nothing lost, then masters. It stops all of them, whatever fails, and may
+// be called again, also beside the Stop of a single one.
 func (c *Cluster) Stop(ctx context.Context) error {
 	var errs []error
 	for _, w := range c.workers {

@@ -20,13 +20,14 @@ import (
 	"github.com/forebay/forebay/system/worker/tier"
 )
 
-// Worker is a running worker.
+// Worker is a running worker: a gRPC server, the service behind it, an HTTP door, and a client for other workers' data.
 type Worker struct {
 	h      host.Host
-	worker *worker.Worker
+	worker *worker.Worker // nil when its tiers could not be opened
 	server host.Server
 	door   *door
 	client *client.Client // reads other workers' blocks
+	stop   once
 }
 
 // RunWorker runs a worker until ctx ends.
@@ -41,14 +42,15 @@ func RunWorker(ctx context.Context, h host.Host, cfg *config.Config, log *slog.L
 	})
 }
 
-// StartWorker starts a worker. It recovers what its tiers hold before it answers.
+// StartWorker starts a worker. It recovers what its tiers hold before it answers, and needs no master for that: it looks for
+// one in the background for as long as it runs. When it fails, ports and files are free again.
 func StartWorker(h host.Host, cfg *config.Config, log *slog.Logger, d drivers.Drivers) (*Worker, error) {
 	c := &cfg.Worker
 	server, err := h.Listen(c.Address)
 	if err != nil {
 		return nil, dfs.Errorf(dfs.Unavailable, "start worker", c.Address, "%v", err)
 	}
-	w := &Worker{h: h, server: server, door: &door{}}
+	w := &Worker{h: h, server: server}
 	reg := metrics.New()
 	if err := w.open(c, newOpener(h, d, reg), reg, log); err != nil {
 		ctx, cancel := h.WithTimeout(context.Background(), stopTimeout)
@@ -110,21 +112,26 @@ func tiers(c *config.Worker) []tier.Config {
 // Address is where clients find this worker.
 func (w *Worker) Address() string { return w.server.Addr() }
 
-// Stop ends the worker in order: no new streams, then its conversation with the masters, then its files.
+// Stop ends the worker in order: no new streams, then its conversation with the masters, then its files. It also ends one
+// that was opened only in part. Further calls return what the first one did.
 func (w *Worker) Stop(ctx context.Context) error {
-	w.door.close()
-	stopServer(ctx, w.h, w.server)
-	var err error
-	if w.worker != nil {
-		err = w.worker.Stop(ctx)
-	}
-	if w.client != nil {
-		_ = w.client.Close() // it has no session of its own
-	}
-	return err
+	return w.stop.do(ctx, w.h, func() error {
+		w.door.close()
+		stopServer(ctx, w.h, w.server)
+		var err error
+		if w.worker != nil {
+			err = w.worker.Stop(ctx)
+		}
+		if w.client != nil {
+			_ = w.client.Close() // it has no session of its own
+		}
+		return err
+	})
 }
 
-// readRemote reads a part of a file version that other workers hold.
+// readRemote reads a part of a file version that other workers hold, for a worker that is told to replicate or persist it.
+// The path in the status is made up: blocks are located by inode and version, and the path appears in errors only. The
+// caller closes the reader.
 func (w *Worker) readRemote(ctx context.Context, ref *proto.FileRef, offset, length int64) (io.ReadCloser, error) {
 	status := &dfs.FileStatus{
 		ID: dfs.InodeID(ref.Inode), Version: ref.Version, Length: ref.Length, BlockSize: ref.BlockSize, Completed: true,
