@@ -70,14 +70,15 @@ func New(w *world.World, cfg Config) *Cluster {
 	c.Master.Go("start", func() { c.mustStart("m1", c.startMaster()) })
 	c.workers = make([]*worker.Worker, c.cfg.Workers)
 	for i := range c.cfg.Workers {
-		n := w.NewNode(fmt.Sprintf("w%d", i+1), c.place(i))
+		n := w.NewNode(fmt.Sprintf("w%d", i+1), c.Place(i))
 		c.Workers = append(c.Workers, n)
 		c.StartWorker(i)
 	}
 	return c
 }
 
-func (c *Cluster) place(i int) world.NodeConfig {
+// Place is where the i-th node of a kind stands: nodes are spread over the racks, and racks over three zones.
+func (c *Cluster) Place(i int) world.NodeConfig {
 	rack := i % c.cfg.Racks
 	return world.NodeConfig{Rack: fmt.Sprintf("r%d", rack), Zone: fmt.Sprintf("z%d", rack%3)}
 }

@@ -73,11 +73,14 @@ func contextOf(ctx Context) *virtual {
 	if c, ok := ctx.(*virtual); ok {
 		return c
 	}
+	if ctx.Done() == nil { // background, or context.WithoutCancel of one of ours
+		return nil
+	}
 	c, _ := ctx.Value(virtualKey{}).(*virtual)
 	switch {
-	case c == nil && ctx.Done() != nil:
+	case c == nil:
 		panic("sched: waiting on a context of package context: use the host's WithCancel or WithTimeout")
-	case c != nil && ctx.Done() != c.Done():
+	case ctx.Done() != c.Done():
 		panic("sched: a context of package context lies between the task and the host's context")
 	}
 	return c

@@ -168,6 +168,9 @@ func TestContexts(t *testing.T) {
 		if err := s.NewEvent().Wait(waiting); !errors.Is(err, context.Canceled) || s.Elapsed() != 61*time.Second {
 			t.Errorf("%v at %v", err, s.Elapsed())
 		}
+		if err := s.Sleep(context.WithoutCancel(waiting), time.Second); err != nil {
+			t.Errorf("a wait that nothing ends: %v", err)
+		}
 		if born, cancel := s.WithTimeout(waiting, now, time.Hour); born.Err() == nil || s.Sleep(born, 1) == nil {
 			t.Error("a child of an ended context lives")
 		} else {

@@ -28,7 +28,7 @@ func (c DiskConfig) withDefaults() DiskConfig {
 }
 
 // disk is a node's file system in memory. A crash takes it back to what was synced, and of the rest a part that the seed
-// chooses. Its operations take no time where they happen, since callers may hold a lock: they are charged to the task
+// chooses (crash.go). Its operations take no time where they happen, since callers may hold a lock: they are charged to the task
 // (sched.Spend), after what others had the disk do before.
 type disk struct {
 	vfs.FS
@@ -43,13 +43,6 @@ func newDisk(w *World, name string, cfg DiskConfig) *disk {
 	d := &disk{w: w, cfg: cfg.withDefaults(), rng: w.stream("disk of " + name), mem: vfs.NewCrashableMem()}
 	d.FS = d.mem
 	return d
-}
-
-// crash loses what was not synced, each file's own part of it.
-func (d *disk) crash() {
-	d.mem = d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: d.rng.IntN(101), RNG: d.rng})
-	d.FS = d.mem
-	d.free = 0
 }
 
 // use charges the running task with one operation.

@@ -29,6 +29,7 @@ type World struct {
 	CPU   CPUModel // nil: requests cost no CPU
 	seed  uint64
 	nodes map[string]*Node
+	order []*Node // as they were made
 }
 
 // New makes a world without nodes. Everything in it follows from seed.
@@ -49,6 +50,12 @@ func (w *World) stream(purpose string) *rand.Rand {
 
 // Close ends all tasks. Nothing of the world may be used afterwards.
 func (w *World) Close() { w.Sched.Teardown() }
+
+// Nodes lists the nodes in the order in which they were made.
+func (w *World) Nodes() []*Node { return w.order }
+
+// Zone is where the node stands.
+func (n *Node) Zone() string { return n.nic.zone }
 
 // Node is one machine with one process on it.
 type Node struct {
@@ -99,6 +106,7 @@ func (w *World) NewNode(name string, cfg NodeConfig) *Node {
 	n.nic = &nic{node: name, rack: cfg.Rack, zone: cfg.Zone, rate: cfg.NIC}
 	n.disk = newDisk(w, name, cfg.Disk)
 	w.nodes[name] = n
+	w.order = append(w.order, n)
 	n.begin()
 	return n
 }

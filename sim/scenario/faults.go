@@ -1,0 +1,63 @@
+package scenario
+
+import "time"
+
+// faultKinds are what can go wrong: each begins its fault the n-th time, and returns what ends it.
+var faultKinds = map[string]func(r *run, f Fault, n int) (end func()){
+	"restart-worker": restartWorker,
+	"cut-zone":       cutZone,
+	"cut-client":     cutClient,
+}
+
+// schedule sets the timers of all faults.
+func (r *run) schedule() {
+	for _, f := range r.s.Faults {
+		r.next(f, f.At, 0)
+	}
+}
+
+func (r *run) next(f Fault, after time.Duration, n int) {
+	r.w.Sched.After(after, func() {
+		end := faultKinds[f.Kind](r, f, n)
+		r.report.Faults++
+		r.w.Sched.After(f.For, end)
+		if f.Every > 0 {
+			r.next(f, f.Every, n+1)
+		}
+	})
+}
+
+// restartWorker crashes one worker after the other.
+func restartWorker(r *run, _ Fault, n int) func() {
+	i := n % len(r.cluster.Workers)
+	node := r.cluster.Workers[i]
+	node.Crash()
+	return func() {
+		if !node.Alive() {
+			node.Restart()
+			r.cluster.StartWorker(i)
+		}
+	}
+}
+
+// cutZone cuts the workers of a zone off from everything else.
+func cutZone(r *run, f Fault, _ int) func() {
+	var inside, outside []string
+	for _, n := range r.w.Nodes() {
+		if n.Zone() == f.Zone && n != r.cluster.Master {
+			inside = append(inside, n.Name())
+		} else {
+			outside = append(outside, n.Name())
+		}
+	}
+	r.w.Net.Partition(inside, outside)
+	return func() { r.w.Net.HealAll() }
+}
+
+// cutClient cuts one client after the other off from the master, one way: it asks and hears nothing.
+func cutClient(r *run, _ Fault, n int) func() {
+	client := r.w.Nodes()[len(r.w.Nodes())-1-n%r.s.Clients].Name()
+	master := r.cluster.Master.Name()
+	r.w.Net.Cut(master, client)
+	return func() { r.w.Net.Heal(master, client) }
+}

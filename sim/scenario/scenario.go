@@ -1,0 +1,167 @@
+// Package scenario runs a simulated cluster under a load that a small file describes, and reports what happened. It owns
+// the file's form, the load's clients, the faults' schedule and the report; the cluster is package cluster's, and what it
+// does is production code's.
+//
+// Every client checks what it is told: a file's content is a function of its path and version, and a client remembers what
+// of its own was acknowledged. A wrong byte, a lost file or a status that contradicts them is a violation; an operation that
+// fails is counted by its kind.
+package scenario
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/forebay/forebay/sim/scenarios"
+	"github.com/forebay/forebay/system/config"
+)
+
+// Scenario is what a file says. Sizes have units, as in Forebay's configuration.
+type Scenario struct {
+	Name        string         `yaml:"-"`
+	Description string         `yaml:"description"`
+	Workers     int            `yaml:"workers"`
+	Clients     int            `yaml:"clients"`
+	Racks       int            `yaml:"racks"`
+	Duration    time.Duration  `yaml:"duration"`
+	Rate        float64        `yaml:"rate"` // operations a second and client
+	Files       int            `yaml:"files"`
+	FileSize    Size           `yaml:"fileSize"`
+	WorkerCache Size           `yaml:"workerCache"`
+	Mix         map[string]int `yaml:"mix"` // weights of the operations
+	Faults      []Fault        `yaml:"faults"`
+}
+
+// Size is a number of bytes, written with a unit.
+type Size int64
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (s *Size) UnmarshalYAML(n *yaml.Node) error {
+	size, err := config.ParseSize(n.Value)
+	*s = Size(size)
+	return err
+}
+
+// Fault is something that goes wrong, once or again and again.
+type Fault struct {
+	At    time.Duration `yaml:"at"`
+	Every time.Duration `yaml:"every"` // 0: once
+	For   time.Duration `yaml:"for"`
+	Kind  string        `yaml:"kind"`
+	Zone  string        `yaml:"zone"`
+}
+
+// The bounds of a scenario: what is larger is a slip of the finger, or needs a larger machine than this was made for.
+const (
+	maxWorkers  = 10_000
+	maxClients  = 100_000
+	maxFiles    = 10_000_000
+	maxDuration = 24 * time.Hour
+)
+
+// Load reads a scenario: a file's path, or the name of one that comes with the simulator.
+func Load(name string) (*Scenario, error) {
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(name, "/.") {
+		if text, err = scenarios.Files.ReadFile(name + ".yaml"); err != nil {
+			return nil, fmt.Errorf("scenario %q: there is none of this name: want a file, or one of %s", name, strings.Join(Names(), ", "))
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read scenario: %w", err)
+	}
+	s, err := Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("scenario %q: %w", name, err)
+	}
+	s.Name = strings.TrimSuffix(path.Base(name), ".yaml")
+	return s, nil
+}
+
+// Names lists the scenarios that come with the simulator.
+func Names() []string {
+	var names []string
+	entries, _ := scenarios.Files.ReadDir(".") // it is embedded
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".yaml"))
+	}
+	return names
+}
+
+// Parse reads a scenario's text. Keys that mean nothing are errors: a misspelt one would be ignored.
+func Parse(text []byte) (*Scenario, error) {
+	s := &Scenario{}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(s); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return s, s.Check()
+}
+
+// Check tells what of a scenario cannot be.
+func (s *Scenario) Check() error {
+	within := func(key string, value, low, high int) error {
+		if value < low || value > high {
+			return fmt.Errorf("%s is %d: want %d to %d", key, value, low, high)
+		}
+		return nil
+	}
+	err := errors.Join(within("workers", s.Workers, 1, maxWorkers), within("clients", s.Clients, 1, maxClients),
+		within("racks", s.Racks, 0, maxWorkers), within("files", s.Files, 0, maxFiles))
+	if s.Duration <= 0 || s.Duration > maxDuration {
+		err = errors.Join(err, fmt.Errorf("duration is %v: want more than 0 and at most %v", s.Duration, maxDuration))
+	}
+	if s.Rate <= 0 || s.Rate > 1000 {
+		err = errors.Join(err, fmt.Errorf("rate is %v: want more than 0 and at most 1000 operations a second and client", s.Rate))
+	}
+	total := 0
+	for name, weight := range s.Mix {
+		if _, ok := operations[name]; !ok {
+			err = errors.Join(err, fmt.Errorf("mix has %q: want %s", name, strings.Join(operationNames(), ", ")))
+		}
+		if weight < 0 {
+			err = errors.Join(err, fmt.Errorf("mix.%s is %d: want 0 or more", name, weight))
+		}
+		total += weight
+	}
+	if total <= 0 {
+		err = errors.Join(err, errors.New("mix is empty: give at least one operation a weight"))
+	}
+	for i, f := range s.Faults {
+		if _, ok := faultKinds[f.Kind]; !ok {
+			err = errors.Join(err, fmt.Errorf("fault %d has kind %q: want %s", i+1, f.Kind, strings.Join(faultNames(), ", ")))
+		}
+		if f.At < 0 || f.Every < 0 || f.For < 0 {
+			err = errors.Join(err, fmt.Errorf("fault %d: times are 0 or more", i+1))
+		}
+	}
+	return err
+}
+
+func operationNames() []string {
+	var names []string
+	for name := range operations {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func faultNames() []string {
+	var names []string
+	for name := range faultKinds {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
