@@ -26,6 +26,8 @@ type Options struct {
 	// NoFileAsDirectory is set for stores which let an object and a directory below it coexist (S3): a path through an
 	// object is NotFound or works there, not NotDirectory.
 	NoFileAsDirectory bool
+	// Retried is set for stores that take a second attempt's NotFound for the first one's success.
+	Retried bool
 }
 
 // Run runs the suite. open makes a fresh, empty store for each test.
@@ -39,7 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) ufs.Store, options Options) {
 		{"ListAfter", testListAfter}, {"Remove", testRemove}, {"RenameObject", testRenameObject},
 		{"RenameDirectory", testRenameDirectory}, {"RenameErrors", testRenameErrors}, {"Mkdir", testMkdir},
 		{"Confinement", testConfinement}, {"Names", testNames}, {"SetAttr", testSetAttr}, {"Canceled", testCanceled},
-		{"Fingerprint", testFingerprint}, {"Concurrent", testConcurrent},
+		{"Fingerprint", testFingerprint}, {"Concurrent", testConcurrent}, {"Random", testRandom},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
