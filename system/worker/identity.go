@@ -27,6 +27,9 @@ func identity(h host.Host, dir string) (id dfs.WorkerID, lock io.Closer, err err
 	if err := fs.MkdirAll(dir, 0o755); err != nil {
 		return "", nil, tier.Convert(err, op, dir)
 	}
+	// The directory must outlast a power cut as the id in it does: else the worker would come back as another one. It is an
+	// attempt, since a parent that this user may not read is none of ours.
+	_ = syncDir(fs, fs.PathDir(dir))
 	lock, err = fs.Lock(fs.PathJoin(dir, lockFile))
 	if err != nil {
 		return "", nil, dfs.Errorf(dfs.Unavailable, op, dir, "the directory is in use (%v): stop the other worker, or give this one a directory of its own", err)
@@ -78,13 +81,14 @@ func writeID(fs vfs.FS, dir string, id dfs.WorkerID) error {
 	if err != nil {
 		return err
 	}
+	return syncDir(fs, dir)
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(fs vfs.FS, dir string) error {
 	d, err := fs.OpenDir(dir)
 	if err != nil {
 		return err
 	}
-	err = d.Sync()
-	if closeErr := d.Close(); err == nil {
-		err = closeErr
-	}
-	return err
+	return errors.Join(d.Sync(), d.Close())
 }

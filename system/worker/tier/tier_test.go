@@ -4,6 +4,7 @@ import (
 	"errors"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
@@ -63,6 +64,33 @@ func TestConvert(t *testing.T) {
 		syscall.EIO: dfs.Unavailable, syscall.EMFILE: dfs.ResourceExhausted} {
 		if err := tier.Convert(errno, "write", "x"); !dfs.IsKind(err, kind) {
 			t.Errorf("%v: %v", errno, err)
+		}
+	}
+}
+
+// TestBadFiles: a file counts once however often it fails, errors age, and the last one that is allowed gives the tier up.
+func TestBadFiles(t *testing.T) {
+	start := time.Unix(1_700_000_000, 0)
+	type step struct {
+		after time.Duration
+		file  string
+		give  bool
+	}
+	for name, steps := range map[string][]step{
+		"one file":   {{0, "a", false}, {0, "a", false}, {time.Second, "a", false}, {0, "a", false}, {0, "a", false}, {0, "a", false}, {0, "a", false}},
+		"many files": {{0, "a", false}, {0, "b", false}, {time.Minute, "c", false}, {0, "d", false}, {time.Minute, "e", true}, {0, "f", true}},
+		"slowly": {{0, "a", false}, {6 * time.Minute, "b", false}, {6 * time.Minute, "c", false}, {6 * time.Minute, "d", false},
+			{6 * time.Minute, "e", false}, {6 * time.Minute, "f", false}},
+		"an old file fails on": {{0, "a", false}, {9 * time.Minute, "a", false}, {0, "b", false}, {0, "c", false}, {0, "d", false}, {2 * time.Minute, "e", true}},
+		"a clock set back":     {{0, "a", false}, {-time.Hour, "b", false}, {0, "c", false}, {0, "d", false}, {0, "e", true}},
+	} {
+		tr := open(t, 2*mib)
+		now := start
+		for i, s := range steps {
+			now = now.Add(s.after)
+			if got := tr.BadFile(now, s.file); got != s.give {
+				t.Errorf("%s, step %d (%s): give up %v, want %v", name, i, s.file, got, s.give)
+			}
 		}
 	}
 }
