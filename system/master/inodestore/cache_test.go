@@ -117,3 +117,96 @@ func TestCacheHitDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations a hit", n)
 	}
 }
+
+// TestSlotIndex holds the index against a map, through growth and removals that move entries back (INV-1 of slotIndex).
+// Hashes are few and crowd together, so that entries probe past each other and wrap round the end.
+func TestSlotIndex(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		var x slotIndex
+		var slots []cacheEntry
+		present := map[cacheKey]uint32{}
+		for step := range 3000 {
+			key := cacheKey{parent: dfs.InodeID(rng.IntN(60)), name: "n"}
+			hash := uint64(key.parent)%5<<32 | uint64(key.parent)%7 + 14
+			place, slot, ok := x.find(hash, slots, key)
+			want, there := present[key]
+			if ok != there || ok && slot != want {
+				t.Fatalf("seed %d, step %d: found %v %d, want %v %d", seed, step, ok, slot, there, want)
+			}
+			if ok {
+				x.remove(place, slots)
+				delete(present, key)
+				continue
+			}
+			slots = append(slots, cacheEntry{hash: hash, key: key})
+			present[key] = uint32(len(slots) - 1)
+			x.insert(hash, uint32(len(slots)-1), slots)
+			if x.used != len(present) || x.used*4 > len(x.buckets)*3 {
+				t.Fatalf("seed %d, step %d: %d used of %d, %d present", seed, step, x.used, len(x.buckets), len(present))
+			}
+		}
+		for key, want := range present {
+			hash := slots[want].hash
+			if _, slot, ok := x.find(hash, slots, key); !ok || slot != want {
+				t.Errorf("seed %d: %v is lost", seed, key)
+			}
+		}
+	}
+}
+
+// TestNoCache: a cache without room is nil, holds nothing, and is safe to use.
+func TestNoCache(t *testing.T) {
+	for _, limit := range []int64{0, -1} {
+		c := newCache(limit)
+		c.apply(1, "a", &Inode{Name: "a"})
+		c.fill(0, 1, "a", &Inode{Name: "a"})
+		c.clear()
+		var st Stats
+		if c.stats(&st); st != (Stats{}) {
+			t.Errorf("limit %d: %+v", limit, st)
+		}
+		if _, _, hit := c.get(1, "a"); hit {
+			t.Errorf("limit %d: it holds something", limit)
+		}
+	}
+}
+
+// TestCacheTooLargeEntry: an entry that is larger than a shard is not kept, and does not take the others' place for long.
+func TestCacheTooLargeEntry(t *testing.T) {
+	c := newCache(cacheShardCount * 1000)
+	c.apply(1, "big", &Inode{Name: "big", Fingerprint: string(make([]byte, 5000))})
+	if _, _, hit := c.get(1, "big"); hit {
+		t.Error("kept beyond the limit")
+	}
+	var st Stats
+	if c.stats(&st); st.CacheBytes != 0 {
+		t.Errorf("%d bytes are accounted for nothing", st.CacheBytes)
+	}
+	c.apply(1, "small", &Inode{Name: "small"})
+	if n, _, hit := c.get(1, "small"); !hit || n.Name != "small" {
+		t.Error("a small one is not kept afterwards")
+	}
+}
+
+// TestCacheCountsAbsence: a known absence is an answer, and ends with the entry that is applied.
+func TestCacheCountsAbsence(t *testing.T) {
+	c := newCache(1 << 20)
+	_, version, _ := c.get(1, "a")
+	c.fill(version, 1, "a", nil)
+	if n, _, hit := c.get(1, "a"); !hit || n != nil {
+		t.Errorf("absence: %v, hit %v", n, hit)
+	}
+	c.apply(1, "a", &Inode{Name: "a"})
+	if n, _, hit := c.get(1, "a"); !hit || n == nil {
+		t.Error("the absence outlived the entry")
+	}
+	c.apply(1, "a", nil)
+	if n, _, hit := c.get(1, "a"); !hit || n != nil {
+		t.Errorf("a deletion: %v, hit %v", n, hit)
+	}
+	var st Stats
+	if c.stats(&st); st.CacheHits != 3 || st.CacheMisses != 1 {
+		t.Errorf("%d hits, %d misses", st.CacheHits, st.CacheMisses)
+	}
+}

@@ -2,11 +2,15 @@ package inodestore
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/forebay/forebay/system/dfs"
 )
@@ -140,4 +144,51 @@ func FuzzParseHeapFile(f *testing.F) {
 		}
 		_, _, _ = parseHeapFile(b.Bytes())
 	})
+}
+
+// TestDecodeRefuses: numbers beyond their fields, fields of a newer build, counts that would allocate, and left-overs.
+func TestDecodeRefuses(t *testing.T) {
+	mask := func(bits uint64) []byte { return binary.AppendVarint(binary.AppendUvarint(nil, bits), 1) }
+	number := func(bit, v uint64) []byte { return binary.AppendUvarint(mask(bit), v) }
+	for name, c := range map[string]struct {
+		record []byte
+		says   string
+	}{
+		"empty":               {nil, "ends within a number"},
+		"a newer field":       {mask(knownBits + 1), "run a newer one"},
+		"a length too long":   {number(hasLength, 1<<63), "out of its range"},
+		"a version too high":  {number(hasVersion, 1<<32), "out of its range"},
+		"a mode too wide":     {number(hasMode, 1<<32), "out of its range"},
+		"a persist state":     {number(hasPersist, 256), "out of its range"},
+		"a TTL action":        {number(hasTTLAction, 256), "out of its range"},
+		"replicas":            {binary.AppendVarint(mask(hasReplicaMin), math.MaxInt32+1), "out of its range"},
+		"negative replicas":   {binary.AppendVarint(mask(hasReplicaMax), math.MinInt32-1), "out of its range"},
+		"nanoseconds":         {binary.AppendUvarint(binary.AppendVarint(mask(hasModTime|hasModNanos), 1), 1e9), "out of its range"},
+		"a time too late":     {binary.AppendVarint(mask(hasModTime), math.MaxInt64), "time is out of its range"},
+		"a string too long":   {number(hasFingerprint, 9), "ends within a string"},
+		"attributes too many": {number(hasXattr, 1<<40), "more attributes than bytes"},
+		"left-overs":          {append(mask(0), 7), "left over"},
+	} {
+		n, err := decodeInode(1, "x", c.record)
+		if !dfs.IsKind(err, dfs.Corrupted) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %+v, %v; want %q", name, n, err, c.says)
+		}
+	}
+}
+
+// TestPrincipalsAreShared: equal names of users share memory, and a crowd of different ones does not grow without end.
+func TestPrincipalsAreShared(t *testing.T) {
+	var i interner
+	a, b := i.intern([]byte("alice")), i.intern([]byte("alice"))
+	if unsafe.StringData(a) != unsafe.StringData(b) {
+		t.Error("two copies of one name")
+	}
+	for n := range internLimit + 100 {
+		if got := i.intern(fmt.Appendf(nil, "user%d", n)); got != fmt.Sprintf("user%d", n) {
+			t.Fatalf("user %d became %q", n, got)
+		}
+	}
+	if len(i.shared) != internLimit {
+		t.Errorf("%d names are shared, the limit is %d", len(i.shared), internLimit)
+	}
 }
