@@ -100,3 +100,6 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
+
+// testLoggerNone hears nothing: for tests in which errors are the point.
+func testLoggerNone() *slog.Logger { return slog.New(slog.DiscardHandler) }
