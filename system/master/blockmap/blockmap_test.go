@@ -141,3 +141,102 @@ func TestResetForgetsWorkers(t *testing.T) {
 		t.Error("a removal made a worker known")
 	}
 }
+
+// TestOrderOfHolders (INV-1, INV-2): holders are named in the order in which they reported, beyond the inline places too,
+// whoever leaves in between.
+func TestOrderOfHolders(t *testing.T) {
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 8))
+		m := New()
+		b := dfs.BlockID{File: file(1), Index: 3}
+		var want []dfs.WorkerID
+		for step := range 200 {
+			w := dfs.WorkerID(fmt.Sprint("w", rng.IntN(12)))
+			i := slices.Index(want, w)
+			switch {
+			case rng.IntN(20) == 0:
+				m.RemoveWorker(w)
+			case i < 0 || rng.IntN(3) == 0:
+				m.Add(w, file(1), []uint32{3, 3})
+				if i < 0 {
+					want = append(want, w)
+				}
+				i = -1
+			default:
+				m.Remove(w, file(1), []uint32{3, 3, 4})
+			}
+			if i >= 0 {
+				want = slices.Delete(want, i, i+1)
+			}
+			if got := m.Locate(b); !slices.Equal(got, want) {
+				t.Fatalf("seed %d, step %d: %v, want %v", seed, step, got, want)
+			}
+			s := m.shardOf(b)
+			if extra := len(s.extra[b]); extra != max(0, len(want)-inlineHolders) || len(want) == 0 && len(s.held) != 0 {
+				t.Fatalf("seed %d, step %d: %d holders, %d of them beside", seed, step, len(want), extra)
+			}
+			for _, w := range want {
+				if m.Blocks(w) != 1 {
+					t.Fatalf("seed %d, step %d: %s holds %d blocks", seed, step, w, m.Blocks(w))
+				}
+			}
+		}
+	}
+}
+
+// TestTableOfWorkersIsBounded: 65,535 workers have numbers; the next is refused and known nowhere, and those that are
+// known go on.
+func TestTableOfWorkersIsBounded(t *testing.T) {
+	m := New()
+	for i := range 0xffff {
+		if !m.Add(dfs.WorkerID(fmt.Sprint(i)), file(1), nil) {
+			t.Fatalf("worker %d was refused", i)
+		}
+	}
+	if m.Add("late", file(1), []uint32{0}) || m.Len() != 0 || m.Blocks("late") != 0 {
+		t.Error("one worker too many")
+	}
+	m.Remove("late", file(1), []uint32{0})
+	m.RemoveWorker("late")
+	if !m.Add("65534", file(1), []uint32{0}) || m.Locate(dfs.BlockID{File: file(1)})[0] != "65534" {
+		t.Error("a known worker was refused")
+	}
+	m.Reset()
+	if !m.Add("late", file(1), []uint32{0}) {
+		t.Error("refused after the reset")
+	}
+}
+
+// TestRemovalBesideReports: while one worker is dropped, the others' reports and lookups lose nothing.
+func TestRemovalBesideReports(t *testing.T) {
+	m := New()
+	const files = 300
+	for i := range files {
+		m.Add("gone", file(i), []uint32{0, 1})
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { m.RemoveWorker("gone") })
+	for w := range 3 {
+		wg.Go(func() {
+			for i := range files {
+				m.Add(dfs.WorkerID(fmt.Sprint(w)), file(i), []uint32{0, 1})
+				for _, name := range m.Locate(dfs.BlockID{File: file(i)}) {
+					if name == "" {
+						t.Error("a holder without a name")
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i := range files {
+		got := m.Locate(dfs.BlockID{File: file(i), Index: 1})
+		slices.Sort(got)
+		if !slices.Equal(got, []dfs.WorkerID{"0", "1", "2"}) {
+			t.Fatalf("file %d is at %v", i, got)
+		}
+	}
+	if m.Blocks("gone") != 0 || m.Len() != 2*files {
+		t.Errorf("%d blocks of the one that is gone, %d in all", m.Blocks("gone"), m.Len())
+	}
+}

@@ -1,6 +1,8 @@
 package mounttable
 
 import (
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,4 +72,96 @@ func TestEncodeAndRedact(t *testing.T) {
 	if _, err := Decode([]byte("{")); !dfs.IsKind(err, dfs.Corrupted) {
 		t.Errorf("garbage: %v", err)
 	}
+}
+
+// TestTableAgainstPrefixes: Resolve and Below, for random mounts and paths, against a search through all of them.
+func TestTableAgainstPrefixes(t *testing.T) {
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 4))
+		path := func() dfs.Path {
+			p := dfs.Root
+			for range rng.IntN(4) {
+				p = p.Join([]string{"a", "ab", "b"}[rng.IntN(3)])
+			}
+			return p
+		}
+		seen := map[dfs.Path]bool{}
+		var paths []dfs.Path
+		for range rng.IntN(6) {
+			if p := path(); !seen[p] {
+				seen[p] = true
+				paths = append(paths, p)
+			}
+		}
+		tab := table(paths...)
+		for range 100 {
+			p := path()
+			var innermost dfs.Path
+			below := 0
+			for _, m := range paths {
+				if p == m || m.IsRoot() || strings.HasPrefix(string(p), string(m)+"/") {
+					if len(m) > len(innermost) {
+						innermost = m
+					}
+				}
+				if m != p && (p.IsRoot() || strings.HasPrefix(string(m), string(p)+"/")) {
+					below++
+				}
+			}
+			m, rel := tab.Resolve(p)
+			if (m == nil) != (innermost == "") || m != nil && m.Path != innermost {
+				t.Fatalf("seed %d: %s in %v is in %v, want %q", seed, p, paths, m, innermost)
+			}
+			if m != nil && m.Path.Join(rel) != p && rel != "" {
+				t.Fatalf("seed %d: %s is %q below %s", seed, p, rel, m.Path)
+			}
+			if got := len(tab.Below(p)); got != below {
+				t.Fatalf("seed %d: %d mounts below %s, want %d", seed, got, p, below)
+			}
+			if at := tab.At(p); (at != nil) != seen[p] {
+				t.Fatalf("seed %d: at %s: %v", seed, p, at)
+			}
+		}
+	}
+}
+
+// TestSecretsAreKnownByName: options of every driver that carry a secret, in any case, and none that people need to see.
+func TestSecretsAreKnownByName(t *testing.T) {
+	for _, key := range []string{"secret_key", "SecretAccessKey", "AWS_SECRET", "password", "db.Password", "session_token", "access_key_id", "accessKeyID", "credentials"} {
+		if !IsSecret(key) {
+			t.Errorf("%s would be shown", key)
+		}
+	}
+	for _, key := range []string{"endpoint", "region", "bucket", "path_style", "key_prefix", ""} {
+		if IsSecret(key) {
+			t.Errorf("%s would be hidden", key)
+		}
+	}
+	m := &Mount{Options: map[string]string{"password": "p", "region": "r"}}
+	if got := m.Redacted(); got["password"] != "***" || got["region"] != "r" || m.Options["password"] != "p" {
+		t.Errorf("redacted %v, and the mount has %v", got, m.Options)
+	}
+	if got := (&Mount{}).Redacted(); len(got) != 0 {
+		t.Errorf("of nothing: %v", got)
+	}
+}
+
+// FuzzDecode: any bytes are safe, and what they give is written as it was read.
+func FuzzDecode(f *testing.F) {
+	f.Add((&Mount{ID: 3, Path: "/m", URI: "s3://b", ReadOnly: true, Options: map[string]string{"region": "x"}, SyncInterval: -1}).Encode())
+	f.Add([]byte(`{"ID":-1}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := Decode(b)
+		if err != nil {
+			if !dfs.IsKind(err, dfs.Corrupted) {
+				t.Errorf("kind of %v", err)
+			}
+			return
+		}
+		again, err := Decode(m.Encode())
+		if err != nil || again.Path != m.Path || again.URI != m.URI || again.ID != m.ID || len(again.Options) != len(m.Options) {
+			t.Errorf("%+v became %+v, %v", m, again, err)
+		}
+	})
 }

@@ -216,8 +216,9 @@ func TestWaitApplied(t *testing.T) {
 	}
 	done := map[uint64]chan error{}
 	for _, index := range []uint64{3, 1, 2} {
-		done[index] = make(chan error, 1)
-		go func() { done[index] <- m.WaitApplied(background, index) }()
+		answer := make(chan error, 1)
+		done[index] = answer
+		go func() { answer <- m.WaitApplied(background, index) }()
 	}
 	waiting := func() int {
 		m.waitMu.Lock()

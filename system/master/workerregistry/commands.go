@@ -18,8 +18,8 @@ const commandsPerHeartbeat = 2_000
 func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (commands []*proto.WorkerCommand, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w := r.workers[dfs.WorkerID(req.Worker)]
-	if w == nil || w.lease == 0 || w.lease != req.Lease || !w.live || w.overflow {
+	w := r.leased(dfs.WorkerID(req.Worker), req.Lease)
+	if w == nil || w.overflow {
 		return nil, false
 	}
 	w.lastSeen = now

@@ -56,13 +56,21 @@ func (r *Registry) Begin(info *proto.WorkerInfo, now time.Time) uint64 {
 	return w.lease
 }
 
+// leased is the live worker that holds this lease; nil when the lease ended, or never was (INV-1). r.mu is held.
+func (r *Registry) leased(id dfs.WorkerID, lease uint64) *worker {
+	if w := r.workers[id]; w != nil && w.live && lease != 0 && w.lease == lease {
+		return w
+	}
+	return nil
+}
+
 // Complete marks a registration as whole. It returns false when the lease ended meanwhile, or the worker was
 // lost.
 func (r *Registry) Complete(id dfs.WorkerID, lease uint64, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w := r.workers[id]
-	if w == nil || w.lease != lease || !w.live {
+	w := r.leased(id, lease)
+	if w == nil {
 		return false
 	}
 	w.complete, w.lastSeen = true, now
@@ -86,8 +94,8 @@ func (r *Registry) Broken(id dfs.WorkerID, lease uint64) {
 func (r *Registry) Touch(id dfs.WorkerID, lease uint64, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w := r.workers[id]
-	if w == nil || w.lease != lease || !w.live {
+	w := r.leased(id, lease)
+	if w == nil {
 		return false
 	}
 	w.lastSeen = now

@@ -1,6 +1,8 @@
 package workerregistry
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -150,6 +152,121 @@ func TestLostWorkersAreForgotten(t *testing.T) {
 		r.Expire(now.Add(c.after))
 		if n := len(r.List()); n != c.known {
 			t.Errorf("after %v: %d workers are listed, want %d", c.after, n, c.known)
+		}
+	}
+}
+
+// TestLostWhileRegistering: a lost worker's registration cannot go on: its blocks were dropped, and what it reports
+// afterwards would stay.
+func TestLostWhileRegistering(t *testing.T) {
+	r := New(10 * time.Second)
+	lease := r.Begin(&proto.WorkerInfo{Id: "w"}, start)
+	if !r.Touch("w", lease, start.Add(9*time.Second)) {
+		t.Error("a live registration was ended")
+	}
+	if lost := r.Expire(start.Add(18 * time.Second)); len(lost) != 0 {
+		t.Errorf("lost between two batches: %v", lost)
+	}
+	if lost := r.Expire(start.Add(20 * time.Second)); len(lost) != 1 {
+		t.Errorf("lost %v", lost)
+	}
+	if r.Touch("w", lease, start.Add(21*time.Second)) || r.Complete("w", lease, start.Add(21*time.Second)) {
+		t.Error("the registration of a lost worker goes on")
+	}
+	again := r.Begin(&proto.WorkerInfo{Id: "w"}, start.Add(22*time.Second))
+	if !r.Live("w") || !r.Complete("w", again, start.Add(22*time.Second)) || !r.Settled() {
+		t.Error("it cannot come back")
+	}
+	if r.Touch("never", 1, start) || r.Complete("never", 1, start) || r.Live("never") {
+		t.Error("a worker that never was goes on")
+	}
+	r.Broken("never", 1)
+	r.Tell("never", &proto.WorkerCommand{})
+}
+
+// TestRegistryAgainstModel (INV-1 to INV-3): random lives of a few workers against what a person would write down.
+func TestRegistryAgainstModel(t *testing.T) {
+	type life struct {
+		lease    uint64
+		seen     time.Time
+		live     bool
+		complete bool
+		queued   int
+	}
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		r, model, now := New(10*time.Second), map[string]*life{}, start
+		for step := range 2000 {
+			id := []string{"a", "b", "c"}[rng.IntN(3)]
+			w, given := dfs.WorkerID(id), model[id]
+			lease := uint64(rng.IntN(3)) // mostly nobody's
+			if given != nil && rng.IntN(4) > 0 {
+				lease = given.lease
+			}
+			valid := given != nil && given.live && lease == given.lease && lease != 0
+			var got, want any
+			op := rng.IntN(8)
+			switch op {
+			case 0:
+				queued := 0
+				if given != nil {
+					queued = given.queued
+				}
+				lease := r.Begin(&proto.WorkerInfo{Id: id}, now)
+				got, want = lease > 0, true
+				model[id] = &life{lease: lease, seen: now, live: true, queued: queued}
+			case 1:
+				got, want = r.Complete(w, lease, now), valid
+				if valid {
+					given.complete, given.seen = true, now
+				}
+			case 2:
+				got, want = r.Touch(w, lease, now), valid
+				if valid {
+					given.seen = now
+				}
+			case 3:
+				commands, ok := r.Heartbeat(beat(id, lease), now)
+				got, want = fmt.Sprint(ok, len(commands)), "false 0"
+				if valid {
+					want = fmt.Sprint(true, given.queued)
+					given.seen, given.queued = now, 0
+				}
+			case 4:
+				r.Broken(w, lease)
+				if given != nil && lease == given.lease && !given.complete {
+					given.lease = 0
+				}
+			case 5:
+				r.Tell(w, &proto.WorkerCommand{})
+				if given != nil && given.live {
+					given.queued++
+				}
+			case 6:
+				now = now.Add(time.Duration(rng.IntN(8)) * time.Second)
+			case 7:
+				lost := []dfs.WorkerID{}
+				for _, id := range []string{"a", "b", "c"} {
+					if l := model[id]; l != nil && l.live && now.Sub(l.seen) > 10*time.Second {
+						l.live, l.complete, l.queued = false, false, 0
+						lost = append(lost, dfs.WorkerID(id))
+					}
+				}
+				got, want = fmt.Sprint(r.Expire(now)), fmt.Sprint(lost)
+			}
+			if got != want {
+				t.Fatalf("seed %d, step %d: operation %d on %s with lease %d: %v, want %v", seed, step, op, id, lease, got, want)
+			}
+			settled := len(model) > 0
+			for id, l := range model {
+				settled = settled && (!l.live || l.complete)
+				if r.Live(dfs.WorkerID(id)) != l.live {
+					t.Fatalf("seed %d, step %d: %s is live: %v", seed, step, id, !l.live)
+				}
+			}
+			if r.Settled() != settled {
+				t.Fatalf("seed %d, step %d: settled %v", seed, step, !settled)
+			}
 		}
 	}
 }
