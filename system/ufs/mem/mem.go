@@ -13,7 +13,6 @@ package mem
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"iter"
 	"strings"
@@ -182,7 +181,8 @@ type reader struct {
 	fingerprint string
 }
 
-func (r reader) Close() error        { return nil }
+func (r reader) Close() error { return nil }
+
 func (r reader) Fingerprint() string { return r.fingerprint }
 
 // Open implements ufs.Store.
@@ -204,185 +204,5 @@ func (s *Store) Open(ctx context.Context, path string, offset, length int64) (io
 	return reader{bytes.NewReader(n.data[from:to]), n.fingerprint}, ctx.Err()
 }
 
-// Mkdir implements ufs.Store.
-func (s *Store) Mkdir(ctx context.Context, path string, mode uint32) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := ufs.CheckPath("mkdir", path); err != nil {
-		return err
-	}
-	return s.mkdir("mkdir", path, mode)
-}
-
-// mkdir makes path and its parents, all with the same mode. The caller holds mu.
-func (s *Store) mkdir(op, path string, mode uint32) error {
-	if path == "" {
-		return nil
-	}
-	if n := s.get(path); n != nil {
-		if !n.dir {
-			return dfs.Errorf(dfs.NotDirectory, op, path, "a file of that name exists")
-		}
-		return nil
-	}
-	parent, _ := ufs.Split(path)
-	if err := s.mkdir(op, parent, mode); err != nil {
-		return err
-	}
-	s.nodes.Set(key(path), &node{dir: true, mode: mode, modTime: s.h.Now()})
-	return nil
-}
-
-// Remove implements ufs.Store.
-func (s *Store) Remove(ctx context.Context, path string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n, err := s.lookup("remove", path)
-	switch {
-	case err != nil:
-		return err
-	case path == "":
-		return dfs.Errorf(dfs.InvalidArgument, "remove", path, "the root stays: unmount the store instead")
-	case n.dir && s.hasChildren(path):
-		return dfs.Errorf(dfs.NotEmpty, "remove", path, "remove what it holds first")
-	}
-	s.nodes.Delete(key(path))
-	return nil
-}
-
-// hasChildren looks for one. The caller holds mu.
-func (s *Store) hasChildren(path string) bool {
-	found := false
-	s.ascend(path, "", func(string, *node) bool { found = true; return false })
-	return found
-}
-
-// Rename implements ufs.Store.
-func (s *Store) Rename(ctx context.Context, from, to string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := ufs.CheckRename(from, to); err != nil {
-		return err
-	}
-	n, err := s.lookup("rename", from)
-	if err != nil || from == to {
-		return err
-	}
-	target, err := s.lookup("rename", to)
-	if err != nil && !dfs.IsKind(err, dfs.NotFound) {
-		return err
-	}
-	if target != nil {
-		if err := ufs.CheckReplace(n.dir, target.dir, target.dir && s.hasChildren(to), to); err != nil {
-			return err
-		}
-	}
-	parent, _ := ufs.Split(to)
-	if err := s.mkdir("rename", parent, 0o755); err != nil {
-		return err
-	}
-	s.move(from, to)
-	return nil
-}
-
-// move changes the path of from and everything below it. The caller holds mu.
-func (s *Store) move(from, to string) {
-	n := s.get(from)
-	s.nodes.Delete(key(from))
-	s.nodes.Set(key(to), n)
-	if !n.dir {
-		return
-	}
-	var below []string
-	s.ascend(from, "", func(path string, _ *node) bool { below = append(below, path); return true })
-	for _, path := range below {
-		s.move(path, to+path[len(from):])
-	}
-}
-
-// SetAttr implements ufs.AttrSetter.
-func (s *Store) SetAttr(ctx context.Context, path string, mode *uint32, owner, group *string, modTime *time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n, err := s.lookup("set attributes", path)
-	if err != nil {
-		return err
-	}
-	if mode != nil {
-		n.mode = *mode & 0o7777
-	}
-	if owner != nil {
-		n.owner = *owner
-	}
-	if group != nil {
-		n.group = *group
-	}
-	if modTime != nil {
-		n.modTime = *modTime
-	}
-	return nil
-}
-
 // Close implements ufs.Store; the content stays for the Space's other users.
 func (s *Store) Close() error { return nil }
-
-// Create implements ufs.Store.
-// Create looks whether path can be made now; Commit looks again. Nothing of the writer is in the store before that.
-func (s *Store) Create(ctx context.Context, path string, mode uint32) (ufs.Writer, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if path == "" {
-		return nil, dfs.Errorf(dfs.IsDirectory, "create", path, "give a name below the root")
-	}
-	n, err := s.lookup("create", path)
-	if err != nil && (!dfs.IsKind(err, dfs.NotFound) || ufs.CheckPath("create", path) != nil) {
-		return nil, err
-	}
-	if n != nil && n.dir {
-		return nil, dfs.Errorf(dfs.IsDirectory, "create", path, "a directory has that name")
-	}
-	return &writer{s: s, path: path, mode: mode}, nil
-}
-
-// writer gathers the content in memory. One task uses it, so only Commit takes the store's lock.
-type writer struct {
-	s    *Store
-	path string
-	mode uint32
-	data bytes.Buffer
-	done bool
-}
-
-func (w *writer) Write(p []byte) (int, error) { return w.data.Write(p) }
-
-// Commit makes the parents, and looks again at what Create looked at. It may be repeated after an error, and not
-// after it has succeeded.
-func (w *writer) Commit(ctx context.Context) (ufs.Entry, error) {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return ufs.Entry{}, dfs.Wrap(err, "commit", w.path)
-	}
-	if w.done {
-		return ufs.Entry{}, dfs.Errorf(dfs.InvalidArgument, "commit", w.path, "the writer was committed or aborted before")
-	}
-	if n := w.s.get(w.path); n != nil && n.dir {
-		return ufs.Entry{}, dfs.Errorf(dfs.IsDirectory, "commit", w.path, "a directory of that name was made meanwhile")
-	}
-	parent, _ := ufs.Split(w.path)
-	if err := w.s.mkdir("commit", parent, 0o755); err != nil {
-		return ufs.Entry{}, err
-	}
-	w.done = true
-	w.s.version++
-	n := &node{data: w.data.Bytes(), mode: w.mode & 0o7777, modTime: w.s.h.Now(),
-		fingerprint: fmt.Sprintf("%d-%d", w.s.version, w.data.Len())}
-	w.s.nodes.Set(key(w.path), n)
-	return n.entry(w.path), nil
-}
-
-func (w *writer) Abort() {
-	if !w.done {
-		w.done, w.data = true, bytes.Buffer{}
-	}
-}

@@ -21,6 +21,7 @@ var codes = map[string]struct {
 	kind   dfs.Kind
 	remedy string
 }{
+
 	"NoSuchKey":                    {dfs.NotFound, ""},
 	"NoSuchBucket":                 {dfs.NotFound, "make the bucket, or correct the mount's URI"},
 	"NoSuchUpload":                 {dfs.NotFound, "the upload was aborted, by a lifecycle rule perhaps: write it again"},
@@ -116,19 +117,4 @@ func classifyResponse(r minio.ErrorResponse) (dfs.Kind, string) {
 		return dfs.Unavailable, detail
 	}
 	return dfs.UnderStore, detail
-}
-
-// parseEndpoint splits the endpoint option into host:port and whether to use TLS.
-func parseEndpoint(o Options) (endpoint string, secure bool, err error) {
-	if o.Endpoint == "" {
-		return "s3.amazonaws.com", true, nil
-	}
-	if !strings.Contains(o.Endpoint, "://") {
-		return o.Endpoint, !o.Insecure, nil
-	}
-	u, err := url.Parse(o.Endpoint)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.Trim(u.Path, "/") != "" {
-		return "", false, dfs.Errorf(dfs.InvalidArgument, "open under store", o.Endpoint, "want http://host:port or https://host:port")
-	}
-	return u.Host, u.Scheme == "https", nil
 }

@@ -56,10 +56,7 @@ package blockstore
 import (
 	"context"
 	"log/slog"
-	"math"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/tidwall/btree"
 
@@ -69,86 +66,6 @@ import (
 	"github.com/forebay/forebay/system/worker/eviction"
 	"github.com/forebay/forebay/system/worker/tier"
 )
-
-// Config is what a store is made of. Zero fields take the defaults.
-type Config struct {
-	Tiers        []tier.Config // the fastest first
-	Policy       string        // see eviction.New
-	MaxOpenFiles int           // backing pairs kept open; 1024 (two descriptors each)
-	// WriteWait is how long a write waits for the evictor when nothing is free, FillWait a cache fill; 5 s and 100 ms. A
-	// fill that finds no room is not kept, a write is refused.
-	WriteWait, FillWait time.Duration
-	// DemoteBytesPerSecond bounds moves to a lower tier; what would exceed it is dropped instead. 256 MiB.
-	DemoteBytesPerSecond int64
-	// ScrubBytesPerSecond is the pace of the background check of everything held. 8 MiB; negative: none.
-	ScrubBytesPerSecond int64
-	// MaxChanges bounds the changes kept for the next report; past it everything is reported anew. 100,000 blocks.
-	MaxChanges int
-	Logger     *slog.Logger
-}
-
-func (c *Config) setDefaults() {
-	setDefault(&c.MaxOpenFiles, 1024)
-	setDefault(&c.WriteWait, 5*time.Second)
-	setDefault(&c.FillWait, 100*time.Millisecond)
-	setDefault(&c.DemoteBytesPerSecond, 256<<20)
-	setDefault(&c.ScrubBytesPerSecond, 8<<20)
-	setDefault(&c.MaxChanges, 100_000)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-}
-
-// setDefault sets what is zero, so zero cannot be configured: where none is meant, a negative number says it.
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
-
-// Ref names a file version and says what its owner knows of it.
-type Ref struct {
-	File      dfs.FileVersion
-	Length    int64 // bytes; ignored by Writer
-	BlockSize int64
-	Persisted bool // the under store has it
-	Pinned    bool
-	Name      string // for messages: where it lies in the namespace or under store
-}
-
-func (r *Ref) geometry() geometry { return geometry{r.BlockSize, r.Length} }
-
-// Check tells whether the reference can be used at all: it comes from the network.
-func (r *Ref) Check(op string) error {
-	if r.File.Inode == 0 || !r.geometry().valid() {
-		return dfs.Errorf(dfs.InvalidArgument, op, r.describe(), "block size %d, length %d: the reference is broken; stat the file again", r.BlockSize, r.Length)
-	}
-	return nil
-}
-
-// describe is how messages name the file: by its path if the reference has it.
-func (r *Ref) describe() string {
-	if r.Name != "" {
-		return r.Name
-	}
-	return r.File.String()
-}
-
-// Counters count what a store did since it was opened.
-type Counters struct {
-	Hits, Misses    atomic.Int64 // pages asked for
-	Filled          atomic.Int64 // pages
-	FillsRefused    atomic.Int64 // pages that found no room
-	EvictedBlocks   atomic.Int64
-	EvictedBytes    atomic.Int64
-	DemotedBlocks   atomic.Int64
-	PromotedBlocks  atomic.Int64
-	BadPages        atomic.Int64 // whose checksum failed
-	LostPages       atomic.Int64 // of BadPages, those that only this worker had
-	ScrubbedPages   atomic.Int64
-	RecoveredBlocks atomic.Int64
-}
 
 // Store is the pages of one worker. It is safe for concurrent use.
 type Store struct {
@@ -313,91 +230,4 @@ func (s *Store) Tiers() []*proto.TierInfo {
 		infos = append(infos, t.Info())
 	}
 	return infos
-}
-
-// hold finds or makes the file of ref and keeps it. The caller holds mu, and calls release later. It is nil when the
-// reference disagrees with what is held (another block size, or with create another length): such a file is not cached
-// twice. Readers do not change the length: theirs may be old, or a lie.
-func (s *Store) hold(ref *Ref, create bool) *file {
-	f, ok := s.files.Get(&file{id: ref.File})
-	if !ok {
-		if !create {
-			return nil
-		}
-		f = &file{id: ref.File, geometry: geometry{blockSize: ref.BlockSize}, persisted: ref.Persisted, pinned: ref.Pinned,
-			blocks: map[uint32]*block{}, backings: make([]*backing, len(s.tiers)), lock: host.NewMutex(s.h)}
-		s.files.Set(f)
-	}
-	if f.geometry.blockSize != ref.BlockSize {
-		return nil
-	}
-	if create && !s.extend(f, ref.Length) {
-		s.forgetIfEmpty(f)
-		return nil
-	}
-	f.pinned = f.pinned || ref.Pinned
-	if ref.Persisted && !f.persisted {
-		f.persisted = true
-		s.noteAll(f)
-	}
-	f.refs++
-	return f
-}
-
-// extend takes length for f's, unless what is held says otherwise: then it is false. A file's length may be known only
-// from below (a writer that got some of its blocks), and grows until a short page shows that it has ended. Blocks whose
-// end it was have pages missing by the new length, and are reported as removed. The caller holds mu.
-func (s *Store) extend(f *file, length int64) bool {
-	old := f.geometry.length
-	if length == old || length == 0 {
-		return true
-	}
-	if len(f.blocks) == 0 && len(f.busy) == 0 {
-		f.geometry.length = length
-		return true
-	}
-	if length < old || old == 0 {
-		f.geometry.length = max(old, length)
-		return length > old
-	}
-	index, page := f.geometry.locate(old - 1)
-	b := f.blocks[index]
-	_, full := geometry{f.geometry.blockSize, math.MaxInt64}.span(index, page)
-	if b != nil && b.end == old && old < full {
-		return false
-	}
-	was := b != nil && s.complete(f, b)
-	f.geometry.length = length
-	if was && !s.complete(f, b) {
-		s.note(f, index, false)
-	}
-	return true
-}
-
-// release undoes hold. The caller holds mu. A file of which nothing is left leaves the tree.
-func (s *Store) release(f *file) {
-	f.refs--
-	s.forgetIfEmpty(f)
-}
-
-// forgetIfEmpty takes a file that nothing needs any more out of the tree (INV-7). The caller holds mu.
-func (s *Store) forgetIfEmpty(f *file) {
-	if f.refs > 0 || len(f.blocks) > 0 || len(f.busy) > 0 {
-		return
-	}
-	for _, b := range f.backings {
-		if b != nil && b.blocks > 0 {
-			return
-		}
-	}
-	if now, _ := s.files.Get(f); now != f {
-		panic("blockstore: a file left the tree while it was in use")
-	}
-	s.files.Delete(f)
-}
-
-// PageSpan is the range [start, end) of the page that holds offset. Pages do not cross blocks, and end with the file.
-func (r *Ref) PageSpan(offset int64) (start, end int64) {
-	g := r.geometry()
-	return g.span(g.locate(offset))
 }
