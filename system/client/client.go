@@ -10,7 +10,7 @@ import (
 	"github.com/forebay/forebay/system/rpc"
 )
 
-// Client is one identity's view of a cluster.
+// Client is one identity's view of a cluster. The zero value is of no use: make the first one with New, others with As.
 type Client struct {
 	core  *core
 	who   dfs.Identity
@@ -36,7 +36,8 @@ type core struct {
 	end  context.CancelFunc
 }
 
-// New makes a client. It talks to nobody yet; close it in the end.
+// New makes a client. It talks to nobody yet, so that it succeeds while the cluster is down; close it in the end. What is
+// missing in cfg is InvalidArgument.
 func New(cfg Config) (*Client, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -54,6 +55,7 @@ func New(cfg Config) (*Client, error) {
 	return c.as(cfg.Identity), nil
 }
 
+// as makes a view that has its own identity and Callers, and shares all else.
 func (c *core) as(who dfs.Identity) *Client {
 	return &Client{core: c, who: who, reads: &rpc.Caller{Identity: rpc.IdentityToProto(who)}}
 }
@@ -65,14 +67,18 @@ func (c *Client) As(who dfs.Identity) *Client { return c.core.as(who) }
 // Identity is on whose behalf this client works.
 func (c *Client) Identity() dfs.Identity { return c.who }
 
-// Close ends the client and all views of it. Operations under way fail with Canceled.
+// Close ends the client and all views of it. Operations under way fail with Canceled, later ones too; open Files and
+// Writers fail with their next request. It does not end the sessions at the master, which forgets them by itself. It may
+// be called more than once.
 func (c *Client) Close() error {
 	c.core.end()
 	c.core.masters.close()
 	return c.core.conns.Close()
 }
 
-// caller is the Caller of this view's mutations in session s, the same one every time, so that they share batches.
+// caller is the Caller of this view's mutations in session s, the same one every time, so that they share batches: the
+// coalescer tells callers apart by their pointers. A session that was replaced gets its Caller anew, for mutations that
+// are still being retried in it.
 func (c *Client) caller(s *session, way route) *rpc.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,7 +90,8 @@ func (c *Client) caller(s *session, way route) *rpc.Caller {
 	return made
 }
 
-// read executes an operation that changes nothing.
+// read executes an operation that changes nothing, outside of any session. It may be executed more than once. Its errors
+// have no path of the caller's yet.
 func (c *Client) read(ctx context.Context, operation *pb.Operation, way route) (*pb.Result, error) {
 	result, _, err := c.core.execute(ctx, c.reads, operation, way)
 	return result, err

@@ -20,7 +20,8 @@ type Mount struct {
 	SyncInterval time.Duration
 }
 
-// Mount adds an under store to the namespace. m.ID is the master's to choose.
+// Mount adds an under store to the namespace. m.ID is the master's to choose. Its errors are the
+// master's and, through it, the store's. AlreadyExists: something is mounted at m.Path.
 func (c *Client) Mount(ctx context.Context, m Mount) error {
 	_, err := c.mutate(ctx, "mount", string(m.Path), &pb.Operation{Kind: &pb.Operation_Mount{Mount: &pb.MountUfs{
 		Path: string(m.Path), Uri: m.URI, ReadOnly: m.ReadOnly, Shared: m.Shared, Options: m.Options,
@@ -29,7 +30,8 @@ func (c *Client) Mount(ctx context.Context, m Mount) error {
 	return err
 }
 
-// Unmount removes the mount at path from the namespace. Its under store stays as it is.
+// Unmount removes the mount at path from the namespace, with everything that is known below it. Its under store stays as it
+// is.
 func (c *Client) Unmount(ctx context.Context, path dfs.Path) error {
 	_, err := c.mutate(ctx, "unmount", string(path), &pb.Operation{Kind: &pb.Operation_Unmount{
 		Unmount: &pb.UnmountUfs{Path: string(path)},
@@ -37,7 +39,7 @@ func (c *Client) Unmount(ctx context.Context, path dfs.Path) error {
 	return err
 }
 
-// Mounts lists the mount table.
+// Mounts lists the mount table, as far as this identity may see it. Secrets among the options are masked.
 func (c *Client) Mounts(ctx context.Context) ([]Mount, error) {
 	result, err := c.read(ctx, &pb.Operation{Kind: &pb.Operation_ListMounts{ListMounts: &pb.ListMounts{}}}, alone)
 	if err != nil {
@@ -53,7 +55,8 @@ func (c *Client) Mounts(ctx context.Context) ([]Mount, error) {
 	return mounts, nil
 }
 
-// Workers lists all workers that the master knows, from the master itself.
+// Workers lists all workers that the master knows, from the master itself, lost ones included. What it learns serves reads
+// and writes too.
 func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 	loaded, err := c.core.workers.load(ctx)
 	return loaded.all, err
@@ -65,7 +68,8 @@ type BlockLocation struct {
 	Workers []dfs.WorkerID
 }
 
-// Locate tells where the blocks of a file's current version are cached.
+// Locate tells where the blocks of a file's current version are cached. It is what the master knew at one moment: workers
+// evict without asking it.
 func (c *Client) Locate(ctx context.Context, path dfs.Path) ([]BlockLocation, error) {
 	return c.locate(ctx, &pb.LocateBlocks{Path: string(path)})
 }

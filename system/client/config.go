@@ -17,7 +17,8 @@ const (
 	DefaultListPageEntries = 1000
 )
 
-// Config says how a client reaches its cluster, and its habits. Only Host and Masters are required.
+// Config says how a client reaches its cluster, and its habits. Only Host and Masters are required; what is zero or negative
+// elsewhere means the default. Of the masters one that lives is enough: answers name the leader.
 type Config struct {
 	Host     host.Host
 	Masters  []string     // "host:port" of every master
@@ -37,6 +38,7 @@ type Config struct {
 	Coalescer rpc.CoalescerConfig
 }
 
+// withDefaults fills in what is not set, and refuses what has no default.
 func (c Config) withDefaults() (Config, error) {
 	if c.Host == nil {
 		return c, dfs.Errorf(dfs.InvalidArgument, "make client", "", "Config.Host is missing: give host.NewReal()")
@@ -56,6 +58,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// setDefault gives value the standard unless it is set; negative values count as not set.
 func setDefault[T int64 | time.Duration](value *T, standard T) {
 	if *value <= 0 {
 		*value = standard
@@ -120,6 +123,7 @@ func WithSyncInterval(d time.Duration) Option { return func(o *options) { o.sync
 // WithLocations asks Stat and List for the bytes cached on workers.
 func WithLocations() Option { return func(o *options) { o.locations = true } }
 
+// options are the client's settings, changed by those of one call, the last of which win.
 func (c *Client) options(given []Option) options {
 	cfg := &c.core.cfg
 	o := options{readType: cfg.ReadType, writeType: cfg.WriteType, blockSize: cfg.BlockSizeBytes, replication: cfg.Replication}

@@ -24,7 +24,7 @@ type counters struct {
 	bytesRead, bytesFromCache, bytesWritten, failovers, corruptChunks atomic.Int64
 }
 
-// Stats returns the counts so far, of all views of this client.
+// Stats returns the counts so far, of all views of this client. Each is read by itself: together they are no snapshot.
 func (c *Client) Stats() Stats {
 	s := &c.core.stats
 	return Stats{
@@ -40,7 +40,8 @@ const (
 	maxKnownBlocks = 4096
 )
 
-// content is one version of a file, and where its blocks were found to be.
+// content is one version of a file, and where its blocks were found to be. It is shared by all reads of an open file, and
+// safe for them: what it knows only grows, gets forgotten, or is replaced as a whole.
 type content struct {
 	c      *Client
 	status *dfs.FileStatus
@@ -83,7 +84,8 @@ func (t *content) blockAt(offset int64) (index uint32, end int64) {
 	return index, min(int64(index+1)*size, t.status.Length)
 }
 
-// candidates lists the workers to ask for a block, best first. It is never empty without an error.
+// candidates lists the workers to ask for a block, best first. It is never empty without an error. Unavailable asks to try
+// again, in a moment; Stale to open the file again; DataLost says that the block is gone.
 func (t *content) candidates(ctx context.Context, index uint32) ([]*Worker, error) {
 	all, live, err := t.c.core.workers.get(ctx)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// ReadFile returns a file's whole content.
+// ReadFile returns a file's whole content, all of one version. Stale: it changed while its last part was being read.
 func (c *Client) ReadFile(ctx context.Context, path dfs.Path, opts ...Option) ([]byte, error) {
 	f, err := c.Open(ctx, path, opts...)
 	if err != nil {
@@ -31,7 +31,8 @@ func (c *Client) ReadFile(ctx context.Context, path dfs.Path, opts ...Option) ([
 	}
 }
 
-// WriteFile makes or replaces a file with the content.
+// WriteFile makes or replaces a file with the content. Readers see the old content or the new one, nothing between; when it
+// fails the old one stays, unless the error says that the outcome is unknown.
 func (c *Client) WriteFile(ctx context.Context, path dfs.Path, data []byte, opts ...Option) error {
 	w, err := c.Create(ctx, path, append([]Option{WithOverwrite()}, opts...)...)
 	if err != nil {
@@ -41,7 +42,8 @@ func (c *Client) WriteFile(ctx context.Context, path dfs.Path, data []byte, opts
 	return w.CloseWithError(err)
 }
 
-// Copy copies one file within the namespace, through this client.
+// Copy copies one file within the namespace, through this client, with its mode. The target must not exist unless
+// WithOverwrite says so; options are those of Create.
 func (c *Client) Copy(ctx context.Context, source, target dfs.Path, opts ...Option) error {
 	f, err := c.Open(ctx, source)
 	if err != nil {
@@ -75,6 +77,7 @@ func (c *Client) WalkDir(ctx context.Context, root dfs.Path, visit WalkFunc, opt
 	return err
 }
 
+// walk visits at and, if it is a directory, what lies below. It keeps one page of entries for each level.
 func (c *Client) walk(ctx context.Context, at *dfs.FileStatus, visit WalkFunc, opts []Option) error {
 	err := visit(at.Path, at, nil)
 	if err != nil || !at.IsDir() {

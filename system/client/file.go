@@ -48,7 +48,9 @@ func (c *Client) Open(ctx context.Context, path dfs.Path, opts ...Option) (*File
 	return c.OpenStatus(ctx, status, opts...)
 }
 
-// OpenStatus opens the version that an earlier Stat or List told of, without asking the master again.
+// OpenStatus opens the version that an earlier Stat or List told of, without asking the master again. Should that version be
+// gone by the first read, the current one is read instead, once. It does not check permissions: the status was given to
+// somebody who had them. The File must be closed.
 func (c *Client) OpenStatus(ctx context.Context, status *dfs.FileStatus, opts ...Option) (*File, error) {
 	switch {
 	case status.IsDir():
@@ -64,12 +66,13 @@ func (c *Client) OpenStatus(ctx context.Context, status *dfs.FileStatus, opts ..
 	return f, nil
 }
 
-// Status is the file's status as it was opened.
+// Status is the file's status as it was opened; after a first read that found it stale, that of the version read instead.
 func (f *File) Status() *dfs.FileStatus { return f.current().status }
 
 // Size is the file's length in bytes.
 func (f *File) Size() int64 { return f.Status().Length }
 
+// current is the content that reads begin with now.
 func (f *File) current() *content {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -89,10 +92,10 @@ func (f *File) begin(op string, offset int64) (*content, error) {
 	return f.content, nil
 }
 
-// ReadAt implements io.ReaderAt.
+// ReadAt implements io.ReaderAt. Fewer bytes than asked for come only with an error, io.EOF at the file's end.
 func (f *File) ReadAt(p []byte, offset int64) (int, error) { return f.ReadRange(f.ctx, p, offset) }
 
-// ReadRange is ReadAt with a context of its own.
+// ReadRange is ReadAt with a context of its own; that of Open does not end it.
 func (f *File) ReadRange(ctx context.Context, p []byte, offset int64) (int, error) {
 	for {
 		t, err := f.begin("read", offset)
@@ -113,6 +116,7 @@ func (f *File) ReadRange(ctx context.Context, p []byte, offset int64) (int, erro
 	}
 }
 
+// readFrom reads one block after the other from t, each with a search of its own.
 func (f *File) readFrom(ctx context.Context, t *content, p []byte, offset int64) (n int, err error) {
 	for n < len(p) {
 		at := offset + int64(n)

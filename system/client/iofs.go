@@ -11,9 +11,10 @@ import (
 )
 
 // FS is the namespace as an io/fs.FS, read only. It implements fs.ReadDirFS, fs.StatFS and fs.ReadFileFS. ctx serves all
-// its operations.
+// its operations, since io/fs has none to give: when it ends, they fail.
 func (c *Client) FS(ctx context.Context) fs.FS { return &treeFS{c: c, ctx: ctx} }
 
+// treeFS is the tree below the root for one identity.
 type treeFS struct {
 	c   *Client
 	ctx context.Context
@@ -136,7 +137,7 @@ func (d *fsDirectory) Read([]byte) (int, error) {
 // Close implements fs.File.
 func (d *fsDirectory) Close() error { return nil }
 
-// ReadDir implements fs.ReadDirFile.
+// ReadDir implements fs.ReadDirFile. Entries that were read before an error come with it, as io/fs asks.
 func (d *fsDirectory) ReadDir(n int) (entries []fs.DirEntry, err error) {
 	for n <= 0 || len(entries) < n {
 		status, err := d.next()
@@ -176,6 +177,7 @@ func (d *fsDirectory) next() (*dfs.FileStatus, error) {
 // NewFileInfo is a status as fs.FileInfo; Sys gives the *dfs.FileStatus back.
 func NewFileInfo(s *dfs.FileStatus) fs.FileInfo { return fileInfo{s} }
 
+// fileInfo reads a status that nobody changes.
 type fileInfo struct{ s *dfs.FileStatus }
 
 func (i fileInfo) Name() string {

@@ -28,19 +28,21 @@ type masters struct {
 	closed    bool
 }
 
-// master is one master as this client reaches it.
+// master is one master as this client reaches it. It stays for the client's life, whether it leads or not: a stream that
+// broke is opened again by its next use.
 type master struct {
 	address string
 	stream  *rpc.Coalescer
 }
 
+// newMasters begins with the first configured master as the guess.
 func newMasters(h host.Host, conns *rpc.Pool, cfg Config) *masters {
 	return &masters{
 		h: h, conns: conns, cfg: cfg.Coalescer, addresses: slices.Clone(cfg.Masters), known: make(map[string]*master),
 	}
 }
 
-// leader returns the probable leader.
+// leader returns the probable leader, with its stream, which is made at first use. Canceled: the client is closed.
 func (m *masters) leader() (*master, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -105,7 +107,8 @@ const (
 	routes
 )
 
-// do executes the operation at this master.
+// do executes the operation at this master, once. The error is the operation's own, or that of the way there. timeoutNs is
+// what the server is told of the caller's time when the operation goes alone; a batch has its own.
 func (m *master) do(ctx context.Context, caller *rpc.Caller, operation *pb.Operation, way route, timeoutNs int64) (*pb.Result, error) {
 	if way == shared {
 		return m.stream.Do(ctx, caller, operation)

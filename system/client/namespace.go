@@ -11,7 +11,7 @@ import (
 	"github.com/forebay/forebay/system/rpc"
 )
 
-// Stat tells about one path. Options: WithSyncInterval, WithLocations.
+// Stat tells about one path, as the master knows it now. NotFound: there is nothing. Options: WithSyncInterval, WithLocations.
 func (c *Client) Stat(ctx context.Context, path dfs.Path, opts ...Option) (*dfs.FileStatus, error) {
 	o := c.options(opts)
 	get := &pb.GetStatus{Path: string(path), Locations: o.locations}
@@ -31,7 +31,8 @@ func statusOf(result *pb.Result, op string, path dfs.Path) (*dfs.FileStatus, err
 	return rpc.StatusFromProto(result.Status), nil
 }
 
-// Exists tells whether there is something at path.
+// Exists tells whether there is something at path. A file in the place of a directory on the way is no error: then there is
+// nothing.
 func (c *Client) Exists(ctx context.Context, path dfs.Path) (bool, error) {
 	_, err := c.Stat(ctx, path)
 	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {
@@ -106,6 +107,7 @@ func (c *Client) RenameNoReplace(ctx context.Context, source, target dfs.Path) e
 	return c.rename(ctx, source, target, true)
 }
 
+// rename serves both forms. A retry after a lost answer is told by its sequence, not by what it finds.
 func (c *Client) rename(ctx context.Context, source, target dfs.Path, noReplace bool) error {
 	_, err := c.mutate(ctx, "rename", string(source), &pb.Operation{Kind: &pb.Operation_Rename{
 		Rename: &pb.Rename{Source: string(source), Target: string(target), NoReplace: noReplace},
@@ -121,7 +123,7 @@ type RemoveOptions struct {
 	FileOnly      bool // refuse a directory, as unlink does
 }
 
-// Remove removes a file, an empty directory, or a tree.
+// Remove removes a file, an empty directory, or a tree. NotEmpty: a directory has entries and Recursive is not set.
 func (c *Client) Remove(ctx context.Context, path dfs.Path, o RemoveOptions) error {
 	way := shared
 	if o.Recursive {
@@ -147,7 +149,7 @@ type Attributes struct {
 	ReplicationMax *int32
 }
 
-// SetAttr changes the attributes that are given, all of them or none.
+// SetAttr changes the attributes that are given: of one file or directory all of them or none.
 func (c *Client) SetAttr(ctx context.Context, path dfs.Path, a Attributes) error {
 	set := &pb.SetAttribute{
 		Path: string(path), Recursive: a.Recursive, Mode: a.Mode, Owner: a.Owner, Group: a.Group, Pinned: a.Pinned,

@@ -9,7 +9,8 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// Worker is one worker of the cluster.
+// Worker is one worker of the cluster, as the master told of it. It is not changed after that, so that lists of workers may
+// share it.
 type Worker struct {
 	ID            dfs.WorkerID
 	Address       string
@@ -36,6 +37,7 @@ func (w *Worker) CapacityBytes() int64 { return w.sum(func(t *Tier) int64 { retu
 // UsedBytes is what is taken of it.
 func (w *Worker) UsedBytes() int64 { return w.sum(func(t *Tier) int64 { return t.UsedBytes }) }
 
+// sum adds up over the tiers that have not failed.
 func (w *Worker) sum(of func(*Tier) int64) (total int64) {
 	for i := range w.Tiers {
 		if t := &w.Tiers[i]; !t.Failed {
@@ -58,6 +60,9 @@ type ring struct {
 	even    bool      // all weights are equal: the draws alone decide, without logarithms
 }
 
+// newRing makes a ring of the workers, whose slice it keeps. Capacities, not free space, are the weights: free space changes
+// with every block, and placement must not (INV-3). A worker whose tiers all failed weighs next to nothing, and is still
+// ranked, last for nearly every block.
 func newRing(workers []Worker) *ring {
 	r := &ring{workers: workers, even: true}
 	for i := range workers {
@@ -79,6 +84,7 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
+// blockSeed spreads ids that differ by one in any field over all of 64 bits.
 func blockSeed(b dfs.BlockID) uint64 {
 	const golden = 0x9e3779b97f4a7c15 // keeps the fields of an id apart
 	return mix(mix(uint64(b.File.Inode)+golden) ^ (uint64(b.File.Version)<<32 | uint64(b.Index)) + golden)
@@ -94,7 +100,8 @@ func (r *ring) score(i int, block uint64) float64 {
 	return -r.weights[i] / math.Log(u)
 }
 
-// first is the block's first worker; nil when there is none.
+// first is the block's first worker, the head of rank without the cost of sorting; nil when there is none. Draws that are
+// alike, which happens to one pair in 2^53, go by name, so that all clients agree (INV-3).
 func (r *ring) first(b dfs.BlockID) *Worker {
 	block := blockSeed(b)
 	best, bestScore := -1, 0.0

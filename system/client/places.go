@@ -6,7 +6,10 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// places hands out distinct workers for the copies of one block, in rank order.
+// places hands out distinct workers for the copies of one block, in rank order. The uploads of the copies share it; like
+// them it is for one task at a time.
+//
+// INV-1: no worker is in use by two copies.
 type places struct {
 	c     *core
 	block dfs.BlockID
@@ -16,6 +19,7 @@ type places struct {
 	failed map[dfs.WorkerID]bool // since the last refresh
 }
 
+// newPlaces ranks the live workers for a block. It fails when their list cannot be had, not when it is empty.
 func (c *core) newPlaces(ctx context.Context, block dfs.BlockID) (*places, error) {
 	p := &places{c: c, block: block, inUse: make(map[dfs.WorkerID]bool)}
 	return p, p.refresh(ctx)
@@ -43,7 +47,7 @@ func (p *places) take() *Worker {
 	return nil
 }
 
-// fail gives back a worker that failed.
+// fail gives back a worker that failed. It is not taken again before the next refresh.
 func (p *places) fail(w *Worker) {
 	delete(p.inUse, w.ID)
 	p.failed[w.ID] = true

@@ -99,7 +99,8 @@ func (s *rangeStream) receive() error {
 	return nil
 }
 
-// close ends the stream, which it need not have read to its end, and gives the page back.
+// close ends the stream, which it need not have read to its end, and gives the page back: what peek returned is invalid from
+// then on. The watch ends with it.
 func (s *rangeStream) close() {
 	s.cancel()
 	s.page.Free()
@@ -124,6 +125,8 @@ type rangeReader struct {
 	progress   bool  // bytes were delivered since the last failure
 }
 
+// newRangeReader reads [offset, end), cut off at the end of the block that offset lies in. prefetch is how many bytes behind
+// it the worker may expect to be asked for next. It opens nothing before the first peek. The caller closes it.
 func (t *content) newRangeReader(ctx context.Context, offset, end int64, readType dfs.ReadType, prefetch int64) *rangeReader {
 	index, blockEnd := t.blockAt(offset)
 	return &rangeReader{
@@ -174,6 +177,7 @@ func (r *rangeReader) readFull(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// close ends the stream, if one is open. The reader may go on after it, with another stream.
 func (r *rangeReader) close() {
 	if r.stream != nil {
 		r.stream.close()

@@ -33,6 +33,7 @@ type retryBudget struct {
 	filled time.Time
 }
 
+// newRetryBudget is a full bucket.
 func newRetryBudget(now time.Time) *retryBudget {
 	return &retryBudget{tokens: budgetBurst, filled: now}
 }
@@ -52,7 +53,7 @@ func (b *retryBudget) take(now time.Time) bool {
 	return true
 }
 
-// retrier paces the attempts of one operation.
+// retrier paces the attempts of one operation. It is for one task.
 type retrier struct {
 	c        *core
 	deadline time.Time // when the context has none; zero otherwise
@@ -69,6 +70,7 @@ func (c *core) bounded(ctx context.Context) (context.Context, context.CancelFunc
 	return c.h.WithTimeout(ctx, c.cfg.Timeout)
 }
 
+// newRetrier begins the retries of one operation, whose time starts now.
 func (c *core) newRetrier(ctx context.Context) retrier {
 	r := retrier{c: c, backoff: backoffFloor}
 	if _, bounded := ctx.Deadline(); !bounded {

@@ -9,7 +9,7 @@ import (
 
 // This file is a File's sequential side: Read, WriteTo and Seek, with read-ahead.
 
-// Read implements io.Reader.
+// Read implements io.Reader. It returns what has come, at least one byte, rather than wait until p is full.
 func (f *File) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -27,7 +27,8 @@ func (f *File) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo implements io.WriterTo without copying: w sees the pages as they come.
+// WriteTo implements io.WriterTo without copying: w sees the pages as they come, and must not keep them. The file's position
+// is behind what w took, also when w failed.
 func (f *File) WriteTo(w io.Writer) (written int64, err error) {
 	if err := f.turn.Lock(f.ctx); err != nil {
 		return 0, dfs.Wrap(err, "read", string(f.Status().Path))
@@ -53,7 +54,8 @@ func (f *File) WriteTo(w io.Writer) (written int64, err error) {
 	}
 }
 
-// Seek implements io.Seeker.
+// Seek implements io.Seeker. A position past the end is allowed: reads there give io.EOF. A seek to where the position is
+// keeps what was read ahead.
 func (f *File) Seek(offset int64, whence int) (int64, error) {
 	if err := f.turn.Lock(f.ctx); err != nil {
 		return 0, dfs.Wrap(err, "seek", string(f.Status().Path))
@@ -102,7 +104,8 @@ func (f *File) peek(wanted int64) ([]byte, error) {
 	}
 }
 
-// look sees to it that a range is being read ahead at the position.
+// look sees to it that a range is being read ahead at the position. The window doubles only when one was read to its end
+// without a seek: whoever jumps about is not served megabytes that nobody wants. The caller holds turn.
 func (f *File) look(t *content, wanted int64) {
 	if f.ahead != nil && f.ahead.content == t && f.ahead.next < f.ahead.end {
 		return
@@ -115,6 +118,7 @@ func (f *File) look(t *content, wanted int64) {
 	f.ahead = t.newRangeReader(f.ctx, f.pos, f.pos+window, f.o.readType, window)
 }
 
+// advance moves the position over n bytes of what peek returned. The caller holds turn.
 func (f *File) advance(n int) {
 	if n == 0 {
 		return
@@ -123,6 +127,7 @@ func (f *File) advance(n int) {
 	f.pos += int64(n)
 }
 
+// dropAhead ends reading ahead, after which what peek returned is invalid. The caller holds turn.
 func (f *File) dropAhead() {
 	if f.ahead != nil {
 		f.ahead.close()

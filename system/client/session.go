@@ -30,6 +30,7 @@ type session struct {
 	open map[uint64]bool // those at or above low that have not
 }
 
+// newSession is a session just opened. Sequences begin at 1: 0 means an operation without one.
 func newSession(id uint64) *session {
 	return &session{id: id, next: 1, low: 1, open: make(map[uint64]bool)}
 }
@@ -44,7 +45,8 @@ func (s *session) begin() uint64 {
 	return sequence
 }
 
-// end says that the mutation will not be sent again.
+// end says that the mutation will not be sent again, whatever became of it: its answer may be forgotten once all before it
+// have ended too. A mutation whose caller gave up ends here as well; the master may still execute it.
 func (s *session) end(sequence uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +79,7 @@ func newSessions(c *core) *sessions {
 	return &sessions{c: c, opening: host.NewMutex(c.h), room: host.NewSemaphore(c.h, maxOutstandingMutations)}
 }
 
-// peek is the current session, or nil.
+// peek is the current session, or nil before the first mutation and after an expiry.
 func (s *sessions) peek() *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +127,8 @@ func (s *sessions) adopt(opened *session) {
 	}
 }
 
-// expired forgets gone, unless it was replaced already.
+// expired forgets gone, unless it was replaced already: many mutations may learn of one expiry, the last of them when the
+// next session is in use.
 func (s *sessions) expired(gone *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,7 +163,11 @@ func (s *sessions) keepOnce(current *session) error {
 	return err
 }
 
-// mutate executes a mutation exactly once, or says that it cannot know. Its errors name op and path.
+// mutate executes a mutation exactly once, or says that it cannot know. Its errors name op and path. It waits for a place
+// among the outstanding ones, for a session, and for the answer, all within one time: ctx's deadline, or Config.Timeout.
+//
+// The sequence is given back (end) after the last attempt and before another session is tried, so that a mutation that
+// gives up does not hold the master's memory for ever; the next one has a sequence of its own in the new session.
 func (c *Client) mutate(ctx context.Context, op, path string, mutation *pb.Operation, way route) (*pb.Result, error) {
 	ctx, cancel := c.core.bounded(ctx)
 	defer cancel()

@@ -27,6 +27,7 @@ func (w *Writer) newSink() sink {
 	}
 }
 
+// newUpload makes an upload that takes its workers from p, and that connects with its first chunk.
 func (w *Writer) newUpload(p *places, toUfs bool) *upload {
 	return &upload{
 		c: w.c.core, ctx: w.ctx, path: w.status.Path, places: p, replayable: true,
@@ -45,6 +46,7 @@ type blockSink struct {
 	uploads []*upload // of block index
 }
 
+// write sends the chunk to every copy's worker. The pages are the same memory for all of them.
 func (s *blockSink) write(index uint32, piece chunk) error {
 	if len(s.uploads) > 0 && index != s.index {
 		if err := s.commit(); err != nil {
@@ -77,7 +79,8 @@ func (s *blockSink) begin(index uint32) error {
 	return nil
 }
 
-// commit commits the current block, if there is one.
+// commit commits the current block, if there is one. All copies are told to commit before any is waited for, so that they
+// do so at the same time. Places are noted only once each copy is acknowledged.
 func (s *blockSink) commit() error {
 	for _, u := range s.uploads {
 		if err := u.finish(); err != nil {
@@ -113,6 +116,7 @@ type throughSink struct {
 	side  *upload // of block index, for another worker's cache; nil when there is none
 }
 
+// write sends the chunk to the worker that streams the file, then to the one that is to cache it. Only the first can fail.
 func (s *throughSink) write(index uint32, piece chunk) error {
 	if err := s.start(); err != nil {
 		return err
@@ -225,6 +229,8 @@ func (s *throughSink) commit() error {
 	return nil
 }
 
+// abort drops both streams. The worker takes the end of a stream without its last message as a cancel, and leaves nothing
+// in the under store.
 func (s *throughSink) abort() {
 	for _, u := range []*upload{s.main, s.side} {
 		if u != nil {

@@ -100,6 +100,20 @@ func TestAllWorkersStall(t *testing.T) {
 	}
 }
 
+// TestStallsAreFew: with many workers that all hang, a write does not wait for each of them: its search has an end.
+func TestStallsAreFew(t *testing.T) {
+	c := newCluster(t, 9)
+	var left atomic.Int32
+	left.Store(1 << 30)
+	newHolder(c).at("commit", &left, c.workers...)
+	fs := c.impatient(200*time.Millisecond, c.address)
+	c.wants(dfs.Unavailable, fs.WriteFile(context.Background(), "/f", content(1, 1000)))
+	// The search lasts as long as two stalls at most, and begins after the first.
+	if n := 1<<30 - left.Load(); n < 2 || n > 5 {
+		t.Errorf("%d of 9 workers were waited for", n)
+	}
+}
+
 // TestFlowControlStall: a worker that stops taking data blocks the writer in the middle, behind the flow control window; it
 // is given up there too, and what it got is sent to another one.
 func TestFlowControlStall(t *testing.T) {

@@ -35,6 +35,7 @@ type workerList struct {
 	suspects map[string]time.Time // by address: asked last until then
 }
 
+// newWorkerList knows nothing yet; the first get asks.
 func newWorkerList(c *core) *workerList {
 	return &workerList{c: c, loading: host.NewMutex(c.h), suspects: make(map[string]time.Time)}
 }
@@ -101,12 +102,14 @@ func (w *workerList) refresh(ctx context.Context, all []Worker, live *ring) ([]W
 	return all, live, nil
 }
 
+// loadedWorkers is a worker list as a master gave it: all, and the live ones ranked.
 type loadedWorkers struct {
 	all  []Worker
 	live *ring
 }
 
-// load asks the master and keeps its answer. The order of its locks: loading, which the caller may hold, then mu.
+// load asks the master and keeps its answer, whatever is known. It replaces the list as a whole: those who have the old one
+// go on with it, unchanged. The order of its locks: loading, which the caller may hold, then mu.
 func (w *workerList) load(ctx context.Context) (loadedWorkers, error) {
 	who := &rpc.Caller{Identity: rpc.IdentityToProto(w.c.cfg.Identity)}
 	list := &pb.Operation{Kind: &pb.Operation_ListWorkers{ListWorkers: &pb.ListWorkers{}}}
@@ -186,7 +189,7 @@ func (w *workerList) preferred(ranked []*Worker) []*Worker {
 	return append(good, suspected...)
 }
 
-// data is the stub of the worker at address.
+// data is the stub of the worker at address. That the worker is away shows in calls.
 func (c *core) data(address string) (pb.DataClient, error) {
 	conn, err := c.conns.Get(address)
 	if err != nil {
@@ -195,6 +198,7 @@ func (c *core) data(address string) (pb.DataClient, error) {
 	return pb.NewDataClient(conn), nil
 }
 
+// workerFromProto is the message as this package's noun.
 func workerFromProto(info *pb.WorkerInfo) Worker {
 	w := Worker{
 		ID: dfs.WorkerID(info.Id), Address: info.Address, Live: info.Live, Registered: info.Registered,

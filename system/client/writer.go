@@ -68,10 +68,12 @@ func (w *Writer) Status() *dfs.FileStatus { return w.status }
 // Length is the number of bytes written so far.
 func (w *Writer) Length() int64 { return w.length }
 
+// block is the id of one block of the file being written.
 func (w *Writer) block(index uint32) dfs.BlockID {
 	return dfs.BlockID{File: w.status.File(), Index: index}
 }
 
+// blockSize is the file's, as the master settled it.
 func (w *Writer) blockSize() int64 {
 	if w.status.BlockSize > 0 {
 		return w.status.BlockSize
@@ -79,6 +81,7 @@ func (w *Writer) blockSize() int64 {
 	return dfs.DefaultBlockSizeBytes
 }
 
+// blockIndex is the block that the byte at offset belongs to.
 func (w *Writer) blockIndex(offset int64) uint32 { return uint32(offset / w.blockSize()) }
 
 // located notes that a worker has acknowledged a block.
@@ -86,7 +89,8 @@ func (w *Writer) located(index uint32, id dfs.WorkerID) {
 	w.blocks[index] = append(w.blocks[index], string(id))
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. It returns once p is copied or sent, not when workers have it; an error may belong to bytes of
+// an earlier Write. p is not kept.
 func (w *Writer) Write(p []byte) (n int, err error) {
 	for n < len(p) {
 		room, err := w.room()
@@ -102,7 +106,8 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 	return n, w.err
 }
 
-// ReadFrom implements io.ReaderFrom: r reads straight into pages.
+// ReadFrom implements io.ReaderFrom: r reads straight into pages. An error of r is returned as it is and does not stick: more
+// may be written, or the file closed. A hundred reads in a row without a byte or an error are io.ErrNoProgress.
 func (w *Writer) ReadFrom(r io.Reader) (total int64, err error) {
 	const maxEmptyReads = 100 // as bufio has it: a reader that gives neither bytes nor an error would spin for ever
 	for empty := 0; empty < maxEmptyReads; empty++ {
@@ -193,7 +198,8 @@ func (w *Writer) CloseWithError(err error) error {
 	return err
 }
 
-// Abort drops the file. It does nothing after Close.
+// Abort drops the file. It tells the master, for which it waits at most abandonTimeout, and which frees what workers hold. A
+// file that it would have replaced stays. It does nothing after Close.
 func (w *Writer) Abort() {
 	if w.done {
 		return
@@ -223,7 +229,8 @@ func (w *Writer) commit() error {
 	return err
 }
 
-// end releases everything and, if the file was not completed, tells the master.
+// end releases everything and, if the file was not completed, tells the master. The farewell has a time of its own: the
+// writer's context has ended already when that is why it gives up.
 func (w *Writer) end(abandon bool) {
 	w.done = true
 	w.sink.abort()

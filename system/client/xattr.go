@@ -30,7 +30,7 @@ func (c *Client) Xattr(ctx context.Context, path dfs.Path, name string) ([]byte,
 	return value, nil
 }
 
-// Xattrs returns all extended attributes.
+// Xattrs returns all extended attributes, nil when there are none. The values are the caller's to read, not to change.
 func (c *Client) Xattrs(ctx context.Context, path dfs.Path) (map[string][]byte, error) {
 	status, err := c.Stat(ctx, path)
 	if err != nil {
@@ -39,7 +39,7 @@ func (c *Client) Xattrs(ctx context.Context, path dfs.Path) (map[string][]byte, 
 	return status.Xattr, nil
 }
 
-// SetXattr sets an extended attribute.
+// SetXattr sets an extended attribute. AlreadyExists and NotFound are the answers to a mode that does not fit.
 func (c *Client) SetXattr(ctx context.Context, path dfs.Path, name string, value []byte, mode XattrMode) error {
 	return c.setXattr(ctx, "set xattr of", &pb.SetXattr{
 		Path: string(path), Name: name, Value: value, Create: mode == XattrCreate, Replace: mode == XattrReplace,
@@ -51,6 +51,7 @@ func (c *Client) RemoveXattr(ctx context.Context, path dfs.Path, name string) er
 	return c.setXattr(ctx, "remove xattr of", &pb.SetXattr{Path: string(path), Name: name, Remove: true})
 }
 
+// setXattr serves setting and removing, which are one operation of the master.
 func (c *Client) setXattr(ctx context.Context, op string, set *pb.SetXattr) error {
 	_, err := c.mutate(ctx, op, set.Path, &pb.Operation{Kind: &pb.Operation_SetXattr{SetXattr: set}}, shared)
 	return err

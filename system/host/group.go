@@ -5,7 +5,8 @@ import (
 	"sync"
 )
 
-// Group runs tasks and waits for all of them, keeping the first error.
+// Group runs tasks and waits for all of them, keeping the first error. It cancels nothing: tasks that are to end with the
+// first failure need a context that the caller ends. It may be used again once all have ended; the error stays.
 type Group struct {
 	h     Host
 	limit *Semaphore
@@ -61,7 +62,8 @@ func (g *Group) finish(err error) {
 	wake(idle)
 }
 
-// Wait returns the first error once no task runs, or ctx.Err().
+// Wait returns the first error once no task runs, or ctx.Err(), after which the tasks go on. Several may wait. Tasks that are
+// started meanwhile are waited for too.
 func (g *Group) Wait(ctx context.Context) error {
 	for {
 		g.mu.Lock()

@@ -10,6 +10,19 @@
 //     channels, select, and sync.Cond are invisible to virtual time.
 //   - A sync.Mutex may guard memory but is never held while waiting. Mutex of this package may be.
 //   - Deadlines come from Host.WithTimeout; context.WithTimeout would run on the machine's clock.
+//
+// # The waiting helpers
+//
+// Each has a sync.Mutex of its own that guards its memory, and parks waiters on Events of the Host. Three rules hold for all
+// of them. A wake-up is given to one waiter, never to all, so that no herd runs. Who is woken while its context ends
+// passes the wake-up on, so that none is lost. Events are set after the mutex is released, since a host may run the waiter
+// at once. What they wait for ends with the caller's context and its error; what they were waiting for is then not taken.
+//
+// # Real and virtual
+//
+// Real is the machine. hosttest.Virtual has a clock that moves when all tasks wait, one task at a time, and no network; it
+// is for tests of waiting. The simulator has a third Host, with a network and faults. Code cannot tell them apart, except
+// by what it must not rely on: that time passes while it computes, and that two tasks run at the same moment.
 package host
 
 import (

@@ -40,7 +40,8 @@ type semaphoreWaiter struct {
 // NewSemaphore makes a semaphore of the given capacity.
 func NewSemaphore(h Host, capacity int64) *Semaphore { return &Semaphore{h: h, capacity: capacity} }
 
-// Acquire waits for weight; a weight over the capacity waits for all of it.
+// Acquire waits for weight; a weight over the capacity waits for all of it. What is free is given also when ctx has ended.
+// After an error nothing is held, and a place in the queue is given up.
 func (s *Semaphore) Acquire(ctx context.Context, weight int64) error {
 	weight = min(weight, s.capacity)
 	s.mu.Lock()
@@ -86,7 +87,7 @@ func (s *Semaphore) TryAcquire(weight int64) bool {
 	return true
 }
 
-// Release gives weight back.
+// Release gives weight back, the same as was acquired; any task may. More than is held breaks INV-1 and panics.
 func (s *Semaphore) Release(weight int64) {
 	s.mu.Lock()
 	s.held -= min(weight, s.capacity)
@@ -98,7 +99,7 @@ func (s *Semaphore) Release(weight int64) {
 	s.grant()
 }
 
-// Held is the weight taken now.
+// Held is the weight taken now, for metrics and tests: it may be another one when the caller looks at it.
 func (s *Semaphore) Held() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -42,7 +42,7 @@ func (q *Queue[T]) TrySend(v T) bool {
 	return true
 }
 
-// Send appends v, waiting for room.
+// Send appends v, waiting for room. ErrQueueClosed: it was closed before there was any. A Send that gave up has sent nothing.
 func (q *Queue[T]) Send(ctx context.Context, v T) error {
 	for {
 		q.mu.Lock()
@@ -65,7 +65,8 @@ func (q *Queue[T]) Send(ctx context.Context, v T) error {
 	}
 }
 
-// Recv takes the oldest item, waiting for one.
+// Recv takes the oldest item, waiting for one. An item that is there is given also when ctx has ended. ErrQueueClosed: it was
+// closed and is empty. Receivers are served in the order in which they came, unless one comes just as another is woken.
 func (q *Queue[T]) Recv(ctx context.Context) (T, error) {
 	var zero T
 	for {
@@ -103,7 +104,7 @@ func (q *Queue[T]) Len() int {
 	return len(q.items)
 }
 
-// Close lets receivers drain what is left and refuses senders.
+// Close lets receivers drain what is left and refuses senders, those that wait included. It may be called more than once.
 func (q *Queue[T]) Close() {
 	q.mu.Lock()
 	q.closed = true

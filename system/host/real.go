@@ -73,6 +73,7 @@ func (*Real) WithTimeout(ctx context.Context, d time.Duration) (context.Context,
 	return context.WithTimeout(ctx, d)
 }
 
+// globalSource is the runtime's random stream, which is safe for concurrent use and seeded anew for each process.
 type globalSource struct{}
 
 func (globalSource) Uint64() uint64 { return rand.Uint64() }
@@ -83,7 +84,8 @@ func (*Real) Rand() *rand.Rand { return rand.New(globalSource{}) }
 // FS implements Host.
 func (r *Real) FS() vfs.FS { return r.fs }
 
-// Dial implements Host.
+// Dial implements Host. A server that is away is tried again at growing intervals, the largest half a second, so that a
+// restart is noticed in time for a failover.
 func (*Real) Dial(target string) (Conn, error) {
 	params := grpc.ConnectParams{MinConnectTimeout: time.Second}
 	params.Backoff.BaseDelay = 20 * time.Millisecond
@@ -129,6 +131,7 @@ func (*Real) Listen(addr string) (Server, error) {
 	return s, nil
 }
 
+// realServer holds its listener from Listen on, so that the address is known before anything is served.
 type realServer struct {
 	*grpc.Server
 	listener net.Listener
@@ -142,6 +145,7 @@ func (s *realServer) Serve() {
 	go func() { _ = s.Server.Serve(s.listener) }() // returns only when stopped
 }
 
+// Stop ends a server that never served as well: then only its port is given back.
 func (s *realServer) Stop(ctx context.Context) {
 	if !s.serving.Load() {
 		_ = s.listener.Close()
@@ -165,6 +169,7 @@ func (s *realServer) Stop(ctx context.Context) {
 	}
 }
 
+// realEvent is a channel that is closed once.
 type realEvent struct {
 	once sync.Once
 	done chan struct{}

@@ -3,6 +3,7 @@ package host
 // waiters is a FIFO of parked tasks. Its owner's sync.Mutex guards it.
 type waiters struct{ events []Event }
 
+// add parks a task at the end of the line, on the event that it returns.
 func (w *waiters) add(h Host) Event {
 	e := h.NewEvent()
 	w.events = append(w.events, e)

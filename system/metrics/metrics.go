@@ -25,7 +25,7 @@ func New() *Registry {
 	return &Registry{all: all}
 }
 
-// Part is a view of the registry whose names begin with the part's: "master", "worker".
+// Part is a view of the registry, which it shares, whose names begin with the part's: "master", "worker".
 func (r *Registry) Part(name string) *Registry { return &Registry{all: r.all, part: name} }
 
 // Counter makes a counter. Like the others it panics when the name is taken: two parts must not share one.

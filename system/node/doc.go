@@ -1,6 +1,23 @@
 // Package node builds processes from their configuration and a host: a master, a worker, or a whole cluster in one
 // process for trying out (Up). It owns start and stop order, probes and metrics, and no behaviour. The command line and
 // tests call it.
+//
+// # Start
+//
+// A process listens first, so that a port in use costs nothing, then opens its state, then its HTTP door, then serves. A
+// step that fails gives back what the steps before it have taken, by the same Stop that ends a process that runs: parts
+// that were never opened are nil there. The first error is the one that is told.
+//
+// # Stop
+//
+// Stop goes the other way: the door, the server, the service, the files. It may be called more than once and by several
+// tasks at a time; it runs once (once). Its context bounds the waits of each step; what does not end by then is cut off,
+// and everything is closed all the same, so that a process always ends.
+//
+// # Kill
+//
+// Nothing here is needed for the data's safety: a process that is killed loses what it had not acknowledged, and its next
+// start recovers from journal, stores and tiers.
 package node
 
 // Version is the build's, set by the linker.

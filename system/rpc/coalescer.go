@@ -30,6 +30,7 @@ type CoalescerConfig struct {
 	ProbeInterval   time.Duration // of silence before the server is asked whether it lives; it has twice that to answer
 }
 
+// withDefaults replaces what is zero or negative.
 func (c CoalescerConfig) withDefaults() CoalescerConfig {
 	if c.BatchOperations <= 0 {
 		c.BatchOperations = DefaultBatchOperations
@@ -103,7 +104,8 @@ type callBatch struct {
 	err     error
 }
 
-// callStream is one stream and what ends it.
+// callStream is one stream and what ends it. Only cancel is called by several tasks: the sender alone sends, the receiver
+// alone receives, as gRPC wants it.
 type callStream struct {
 	pb.Metadata_StreamClient
 	cancel context.CancelFunc
@@ -121,7 +123,9 @@ func NewCoalescer(h host.Host, master pb.MetadataClient, cfg CoalescerConfig) *C
 }
 
 // Do executes one operation and returns its result, or the error in it. When ctx ends first the operation may still be
-// done. operation must not change any more, even after Do returned.
+// done. operation must not change any more, even after Do returned. Errors: those of the operation; Unavailable when the
+// stream broke, and the outcome is unknown; DeadlineExceeded and Canceled for ctx and Close; InvalidArgument for an operation
+// that cannot be encoded.
 func (c *Coalescer) Do(ctx context.Context, caller *Caller, operation *pb.Operation) (*pb.Result, error) {
 	if err := ctx.Err(); err != nil { // room may be free: it would be sent although nobody waits
 		return nil, FromStatus(err)
@@ -245,7 +249,8 @@ func (c *Coalescer) message(id uint64, b *callBatch) *pb.OperationBatch {
 	return m
 }
 
-// Close fails what is queued and in flight with Canceled, and refuses what comes later.
+// Close fails what is queued and in flight with Canceled, and refuses what comes later. It does not wait for the tasks, which
+// end by themselves. It may be called more than once.
 func (c *Coalescer) Close() {
 	c.mu.Lock()
 	c.closed = true
@@ -257,6 +262,7 @@ func (c *Coalescer) Close() {
 	c.failQueue(errClosed())
 }
 
+// errClosed is what callers of a closed Coalescer get.
 func errClosed() error {
 	return dfs.Errorf(dfs.Canceled, "call master", "", "the client is closed")
 }

@@ -39,7 +39,8 @@ type pageCodec struct{}
 // Name implements encoding.CodecV2.
 func (pageCodec) Name() string { return CodecName }
 
-// Marshal implements encoding.CodecV2.
+// Marshal implements encoding.CodecV2. The result of a page refers to the page's memory, and holds a reference of its buffer
+// until gRPC frees it.
 func (pageCodec) Marshal(v any) (mem.BufferSlice, error) {
 	switch m := v.(type) {
 	case *ReadPage:
@@ -62,6 +63,7 @@ func readHead(m *pb.ReadResponse) proto.Message {
 	return &pb.ReadResponse{Offset: m.Offset, Cached: m.Cached, Crc32C: m.Crc32C}
 }
 
+// writeHead is the same of a chunk that is written.
 func writeHead(m *pb.WriteRequest) proto.Message {
 	return &pb.WriteRequest{Header: m.Header, Offset: m.Offset, Cache: m.Cache, Crc32C: m.Crc32C, Last: m.Last}
 }
@@ -92,7 +94,8 @@ func marshalPlain(m proto.Message) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(out)}, nil
 }
 
-// Unmarshal implements encoding.CodecV2.
+// Unmarshal implements encoding.CodecV2. A page that is received into again gives its old buffer back first. After an error
+// v may be filled in part; a buffer that it holds is still its owner's to free.
 func (pageCodec) Unmarshal(in mem.BufferSlice, v any) error {
 	switch m := v.(type) {
 	case *ReadPage:
@@ -160,7 +163,7 @@ func findData(prefix []byte, total int) (headLength, dataStart int, ok bool) {
 	return 0, 0, false
 }
 
-// copyFrom fills dst with in's bytes from offset on.
+// copyFrom fills dst with in's bytes from offset on. in has at least so many.
 func copyFrom(dst []byte, in mem.BufferSlice, offset int) {
 	for _, b := range in {
 		piece := b.ReadOnlyData()

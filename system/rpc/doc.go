@@ -21,4 +21,20 @@
 //
 // A Coalescer packs concurrent callers' operations into batches on one stream to one master, and ServeStream is its
 // counterpart in the server. See Coalescer for its invariants.
+//
+// The life of an operation: Do takes a place (the bound of what is queued and in flight), joins the batch that its Caller
+// is forming, and waits for the batch. One task, the sender, opens the stream at need and sends batch after batch, for as
+// long as there are any and not too many are unanswered. One task for each stream receives answers and finishes their
+// batches; when the stream ends, it finishes all that are left as failed. A batch that is finished gives its places back
+// and wakes its callers, those that have given up meanwhile included.
+//
+// Three things can end a stream: the server or the connection, which the receiver sees; a failure to send, for which the
+// sender cancels the stream, so that the receiver sees that too; and silence, which the watch turns into a cancel. So there
+// is one place where a stream ends (Coalescer.broke), and what is in flight is failed once.
+//
+// # Errors
+//
+// A dfs.Error travels as the detail of a gRPC status, with all but its cause, or inside a result. Its kind is what callers
+// match; the gRPC code beside it is for people and proxies. A status without that detail was made by gRPC, and FromStatus
+// gives it the kind that tells a caller what to do. Kinds that this build does not know keep their numbers.
 package rpc

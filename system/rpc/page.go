@@ -52,7 +52,8 @@ func NewPageBuffer(length int) *PageBuffer {
 // Bytes is the buffer's content, valid until the caller's reference is freed.
 func (b *PageBuffer) Bytes() []byte { return b.data }
 
-// Truncate shortens the content to its first n bytes.
+// Truncate shortens the content to its first n bytes, for a page that was not filled. Only the maker may, before any Ref
+// (INV-2).
 func (b *PageBuffer) Truncate(n int) { b.data = b.data[:n:n] }
 
 // Ref adds a reference, for another holder to free.

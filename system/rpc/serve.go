@@ -41,6 +41,7 @@ type served struct {
 	sending *host.Mutex // gRPC allows one sender at a time; sending may wait for flow control
 }
 
+// receive hands each batch to a task, waiting for a place among them. It returns nil when the client has closed its side.
 func (s *served) receive(ctx context.Context, group *host.Group) error {
 	for {
 		batch, err := s.stream.Recv()
@@ -56,6 +57,7 @@ func (s *served) receive(ctx context.Context, group *host.Group) error {
 	}
 }
 
+// answer runs one batch and sends its answer. Answers leave in the order in which they are ready, not in that of the batches.
 func (s *served) answer(ctx context.Context, batch *pb.OperationBatch) error {
 	answer := s.run(ctx, batch)
 	answer.BatchId = batch.BatchId
@@ -66,6 +68,7 @@ func (s *served) answer(ctx context.Context, batch *pb.OperationBatch) error {
 	return s.stream.Send(answer)
 }
 
+// run bounds the batch by its own timeout. A batch without one is refused: a client that is gone would leave it running.
 func (s *served) run(ctx context.Context, batch *pb.OperationBatch) *pb.ResultBatch {
 	if batch.TimeoutNs <= 0 {
 		return &pb.ResultBatch{Error: ErrorToProto(dfs.Errorf(dfs.InvalidArgument, "execute batch", "",

@@ -58,7 +58,8 @@ func (c *Coalescer) receive(stream *callStream) {
 	}
 }
 
-// answered finishes the batch that answer belongs to. An error of its own means that the stream cannot be trusted any more.
+// answered finishes the batch that answer belongs to; answers may come in any order. An answer of the wrong length fails its
+// batch alone, as Unknown: nobody can tell which result is whose. An error of its own means that the stream cannot be trusted any more.
 func (c *Coalescer) answered(answer *pb.ResultBatch) error {
 	c.mu.Lock()
 	b := c.inFlight[answer.BatchId]
@@ -140,7 +141,8 @@ func (c *Coalescer) finishBroken(b *callBatch, cause error) {
 	c.finish(b, results, nil)
 }
 
-// malformed tells why a batch cannot be sent by any means; nil when it can.
+// malformed tells why a batch cannot be sent by any means; nil when it can. It costs an encoding, and so is asked only after
+// a failure.
 func malformed(batch *pb.OperationBatch) error {
 	if _, err := proto.Marshal(batch); err != nil {
 		return dfs.Errorf(dfs.InvalidArgument, "call master", "", "the request cannot be encoded: %v; names and values must be UTF-8", err)
