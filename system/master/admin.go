@@ -40,6 +40,8 @@ func (m *Master) Report(context.Context, *proto.ReportRequest) (*proto.ReportRes
 	return out, nil
 }
 
+// leaderAddress is where clients reach the leader; "" when none is known, or when it has not led before and its first
+// entry has not come here yet.
 func (m *Master) leaderAddress() string {
 	if m.leader.Load() != nil {
 		return m.cfg.Address

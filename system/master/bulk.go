@@ -35,6 +35,9 @@ func (l *leadership) free(ctx context.Context, r namespace.Request, p dfs.Path, 
 	return &proto.Result{Count: count}, err
 }
 
+// requestPersist puts files that only workers have on the queue, those below p with recursive. Each is a mutation of
+// its own, without the client's sequence: a retry finds the first ones on the queue already and goes on. The count is
+// of those that were put there by this run.
 func (l *leadership) requestPersist(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Persist) (*proto.Result, error) {
 	below := r
 	below.Session, below.Sequence = 0, 0

@@ -32,7 +32,9 @@ func (l *leadership) completeThrough(ctx context.Context, r namespace.Request, o
 }
 
 // claimFile claims the path that a file has, and the one where it was written. The file may be renamed while the claim
-// is waited for; then its new path is claimed instead.
+// is waited for; then its new path is claimed instead. It is found through its location or its open write, at the
+// applied state: Stale when it has neither any more. The claim is the caller's to release; there is none after an
+// error.
 func (l *leadership) claimFile(ctx context.Context, id dfs.InodeID, written dfs.Path) (dfs.Path, *namespace.Claim, error) {
 	find := func() (dfs.Path, error) {
 		p, _, err := l.m.machine.PathOf(id)

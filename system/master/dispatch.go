@@ -8,6 +8,8 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
+// slowly runs a mutation that may wait, after a look for its remembered answer: a retry that comes when the first run
+// is long over finds a store that was changed by it, and must not try again.
 func (l *leadership) slowly(ctx context.Context, r namespace.Request, op *proto.Operation) (*proto.Result, error) {
 	if t, err := l.e.Replay(r); err != nil {
 		return nil, err
@@ -57,6 +59,7 @@ func (l *leadership) slowOnPath(ctx context.Context, r namespace.Request, op *pr
 	})
 }
 
+// onParsed checks a path at the door, before anything is asked or claimed.
 func (l *leadership) onParsed(text string, f func(dfs.Path) (*proto.Result, error)) (*proto.Result, error) {
 	p, err := dfs.ParsePath(text)
 	if err != nil {

@@ -31,6 +31,9 @@ type waiting struct {
 	answer answering
 }
 
+// run goes through a batch in the order in which its parts stand in nobody's way: fast mutations are evaluated and
+// slow ones started in one pass, then the fast are waited for, then reads are answered, so that a read sees the
+// mutations of its own batch. It returns when every result is there.
 func (x *execution) run(ops []*proto.Operation) {
 	for i, op := range ops {
 		x.start(i, op, len(ops) == 1)
@@ -78,6 +81,7 @@ func (x *execution) start(i int, op *proto.Operation, alone bool) {
 	x.spawn(i, "metadata-operation", task)
 }
 
+// spawn starts a task whose result run waits for. Its error is the operation's.
 func (x *execution) spawn(i int, name string, task func() error) {
 	if x.slow == nil {
 		x.slow = host.NewGroup(x.l.m.h, 0)
@@ -107,6 +111,7 @@ func hollow(op *proto.Operation) bool {
 	return set == nil || !m.Get(set).Message().IsValid()
 }
 
+// isRead tells what is answered from the applied state, without a sequence and as often as it is asked.
 func isRead(op *proto.Operation) bool {
 	switch op.Kind.(type) {
 	case *proto.Operation_GetStatus, *proto.Operation_ListStatus, *proto.Operation_LocateBlocks,
@@ -116,6 +121,7 @@ func isRead(op *proto.Operation) bool {
 	return false
 }
 
+// awaitMutations answers the fast mutations once they are applied (INV-3 of package namespace).
 func (x *execution) awaitMutations() {
 	for _, w := range x.tickets {
 		if err := w.ticket.Wait(x.ctx); err != nil {

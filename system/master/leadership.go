@@ -70,6 +70,7 @@ func (m *Master) followLeadership() {
 }
 
 // lead starts a leadership, trying again while the journal says that this master leads this term. m.leading is held.
+// It returns when a leadership has begun, when the journal names another, or when the master stops.
 func (m *Master) lead(term uint64) {
 	for m.ctx.Err() == nil && m.term.Load() == term {
 		failed := m.h.NewEvent()
@@ -160,14 +161,16 @@ func (m *Master) newLeadership(term uint64, onFatal func(error)) (*leadership, e
 	return l, nil
 }
 
-// end refuses new work and ends the tasks. Mutations that were proposed end as the journal decides; their callers are told
-// to ask the next leader. It does not wait for tasks, which may hang in a store: Stop does.
+// end refuses new work and ends the tasks. Mutations that were proposed end as the journal decides; their callers are
+// told to ask the next leader. It does not wait for tasks, which may hang in a store: Stop does. It returns when the
+// evaluator proposes nothing more. Ending twice does no harm.
 func (l *leadership) end() {
 	l.cancel()
 	l.e.Close()
 }
 
-// heard notes that a session's client lives.
+// heard notes that a session's client lives. Sessions that do not exist count against maxSeen until the next expiry;
+// one that is known already is always noted.
 func (l *leadership) heard(id dfs.SessionID) {
 	if id == 0 {
 		return

@@ -12,6 +12,7 @@ import (
 // maxLocateBlocks bounds one LocateBlocks.
 const maxLocateBlocks = 16_384
 
+// cachedBytes is how much of a file any worker holds, in bytes of the file: the last block counts as long as it is.
 func (l *leadership) cachedBytes(n *inodestore.Inode) int64 {
 	total := int64(0)
 	for i := range blocksOf(n) {
@@ -22,6 +23,9 @@ func (l *leadership) cachedBytes(n *inodestore.Inode) int64 {
 	return total
 }
 
+// locate lists the holders of a file's blocks. A path is judged by its permissions and bounded by the file's length;
+// an inode and version, which workers use, are taken as they are, and while workers are still registering a block that
+// nobody holds yet is Unavailable instead of lost. A count of 0 means all that are left, of a path.
 func (l *leadership) locate(r inodestore.Reader, req *namespace.Request, op *proto.LocateBlocks) (*proto.Result, error) {
 	file := dfs.FileVersion{Inode: dfs.InodeID(op.Inode), Version: op.Version}
 	count := op.Count

@@ -51,6 +51,8 @@ func refuse(err *dfs.Error) *proto.ResultBatch {
 
 func errorResult(err error) *proto.Result { return &proto.Result{Error: rpc.ErrorToProto(err)} }
 
+// settle makes an error worth telling: what it was judged on is applied, and this master still leads (INV-3 of package
+// namespace).
 func (l *leadership) settle(ctx context.Context) error {
 	if err := l.e.Settle(ctx); err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
+// mount looks at the store's root through a handle of its own, which it closes, and logs the mount under a claim on p.
+// Nothing is read from the store here: the directory is loaded when somebody asks.
 func (l *leadership) mount(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.MountUfs) (*proto.Result, error) {
 	if !r.Identity.Superuser(l.m.cfg.Superuser) { // before the store is opened: its answers are not everybody's to see
 		return nil, dfs.Errorf(dfs.PermissionDenied, "mount", string(p), "only the superuser may mount")
@@ -31,10 +33,12 @@ func (l *leadership) mount(ctx context.Context, r namespace.Request, p dfs.Path,
 	}, p)
 }
 
+// unmount refuses while files below p wait to be persisted: the only copy of their content would go with the metadata.
 func (l *leadership) unmount(ctx context.Context, r namespace.Request, p dfs.Path) (*proto.Result, error) {
 	return l.underClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) { return l.unmountClaimed(ctx, r, p) }, p)
 }
 
+// unmountClaimed is unmount once p is claimed, so that no file joins the queue between the look and the entry.
 func (l *leadership) unmountClaimed(ctx context.Context, r namespace.Request, p dfs.Path) (*proto.Result, error) {
 	waiting, err := l.m.machine.PersistQueue(0, maxUnmountCheck)
 	if err != nil {

@@ -38,6 +38,7 @@ type persister struct {
 	told   map[dfs.InodeID]*persisting // of files in the queue: begin forgets the others
 }
 
+// persisting is what was told about one version of one file, and how it went.
 type persisting struct {
 	version  uint32
 	worker   dfs.WorkerID // "" when waiting for the next try
@@ -51,7 +52,8 @@ func newPersister(l *leadership) *persister {
 	return &persister{l: l, results: host.NewSemaphore(l.m.h, maxPersistResults), told: map[dfs.InodeID]*persisting{}}
 }
 
-// schedule tells workers about a page of the queue.
+// schedule tells workers about a page of the queue. It runs as one task, so a page is not told twice. The cursor goes
+// round through the queue: what comes in behind it waits for the next round.
 func (p *persister) schedule() {
 	from, busy := p.begin()
 	queue, err := p.l.m.machine.PersistQueue(from, persistPage)

@@ -47,7 +47,9 @@ func (p *persister) finish(res *proto.PersistResult) {
 	p.l.m.log.Warn("persisting failed and will be tried again", "inode", res.Inode, "path", res.UfsPath, "failures", state.failures, "error", err)
 }
 
-// publish records a persisted file, or takes the object back when the file is no longer what was written.
+// publish records a persisted file, or takes the object back when the file is no longer what was written. The claim
+// keeps the file from being renamed or removed between the look and the entry; an error other than of the state is
+// tried again by finish's backoff.
 func (p *persister) publish(res *proto.PersistResult) error {
 	l := p.l
 	mount := l.m.machine.Mounts().ByID(dfs.MountID(res.MountId))

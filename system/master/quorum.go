@@ -38,6 +38,8 @@ func (m *Master) ChangeQuorum(ctx context.Context, req *proto.ChangeQuorumReques
 	return m.quorum(ctx)
 }
 
+// changeQuorum does one change. The journal's own errors say what it refuses, such as removing a member that is not
+// there.
 func (m *Master) changeQuorum(ctx context.Context, req *proto.ChangeQuorumRequest) error {
 	switch change := req.Change.(type) {
 	case *proto.ChangeQuorumRequest_Add:

@@ -26,12 +26,14 @@ type readIndex struct {
 	running bool
 }
 
+// readRound is one proof and the readers who wait for it; err is valid once done.
 type readRound struct {
 	done host.Event
 	err  error
 }
 
-// Wait returns when the applied state may be read.
+// Wait returns when the applied state may be read. The error is ctx's, or why leadership could not be proved: then
+// nothing may be answered from here.
 func (r *readIndex) Wait(ctx context.Context) error {
 	r.mu.Lock()
 	if r.next == nil {

@@ -28,6 +28,8 @@ func (l *leadership) read(r inodestore.Reader, req *namespace.Request, op *proto
 	return res, sync
 }
 
+// status answers for one path, and tells whether the answer counts only after a look at the store. It is called inside
+// View, so it asks nobody.
 func (l *leadership) status(r inodestore.Reader, req *namespace.Request, op *proto.GetStatus) (*proto.Result, bool, error) {
 	p, err := dfs.ParsePath(op.Path)
 	if err != nil {
@@ -45,6 +47,8 @@ func (l *leadership) status(r inodestore.Reader, req *namespace.Request, op *pro
 	return &proto.Result{Status: s}, sync, nil
 }
 
+// list answers a page of a directory. Only the first page asks the store: the others go on in what the first has
+// loaded. A directory that was never loaded has no answer before.
 func (l *leadership) list(r inodestore.Reader, req *namespace.Request, op *proto.ListStatus) (*proto.Result, bool, error) {
 	p, err := dfs.ParsePath(op.Path)
 	if err != nil {
@@ -76,6 +80,8 @@ func (l *leadership) list(r inodestore.Reader, req *namespace.Request, op *proto
 	return res, sync, nil
 }
 
+// mounts lists the mounts that req's user may see: all for the superuser and with req nil, the shared ones for others.
+// Only workers, who open the stores, get the options with secrets.
 func (m *Master) mounts(req *namespace.Request, secrets bool) []*proto.Mount {
 	var out []*proto.Mount
 	for _, mount := range m.machine.Mounts().All() {

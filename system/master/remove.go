@@ -12,10 +12,14 @@ import (
 	"github.com/forebay/forebay/system/ufs"
 )
 
+// remove takes an entry out of the store and then out of the namespace (INV-3 of the package). With CacheOnly the
+// store keeps what it has, and the next sync brings it back.
 func (l *leadership) remove(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Remove) (*proto.Result, error) {
 	return l.knownUnderClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) { return l.removeClaimed(ctx, r, p, op) }, p)
 }
 
+// removeClaimed is remove once p is claimed. The rights on everything below are looked at before anything goes, so
+// that a removal that is refused takes nothing with it.
 func (l *leadership) removeClaimed(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Remove) (*proto.Result, error) {
 	n, err := l.e.CheckRemove(r, p, op)
 	if err != nil {
@@ -34,6 +38,8 @@ func (l *leadership) removeClaimed(ctx context.Context, r namespace.Request, p d
 	return l.finish(ctx, string(p))(l.e.Remove(ctx, r, p, op, l.forget))
 }
 
+// removeInStore removes what the store has at p; nothing there is fine, since an earlier try may have come so far. A
+// removal that is cut off says how to go on.
 func (l *leadership) removeInStore(ctx context.Context, p dfs.Path, dir, recursive bool) error {
 	at, err := l.placeOf(ctx, p)
 	if err != nil || at.store == nil {
@@ -77,6 +83,7 @@ func removeTree(ctx context.Context, h host.Host, store ufs.Store, dir string) e
 	}
 }
 
+// removeEntries removes what a listing of dir gives. Entries that others have removed meanwhile are no error.
 func removeEntries(ctx context.Context, h host.Host, store ufs.Store, dir string) error {
 	for entry, err := range store.List(ctx, dir, "") {
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 	"github.com/forebay/forebay/system/ufs"
 )
 
+// renameThrough renames in the store and then here, under one claim on both paths. The checks come before the store is
+// touched, so that a rename which the namespace refuses has not happened there.
 func (l *leadership) renameThrough(ctx context.Context, r namespace.Request, op *proto.Rename) (*proto.Result, error) {
 	from, err := dfs.ParsePath(op.Source)
 	if err != nil {
@@ -27,6 +29,9 @@ func (l *leadership) renameThrough(ctx context.Context, r namespace.Request, op 
 	}, from, to)
 }
 
+// renameInStore does the store's half of a rename. A source that the store has lost, while the target is there, is
+// what an earlier try left (INV-2 of the package); one that is at neither place is an error, and nothing is renamed
+// here.
 func (l *leadership) renameInStore(ctx context.Context, r namespace.Request, from, to dfs.Path, op *proto.Rename) error {
 	source, err := l.e.CheckRename(r, from, to, op.NoReplace)
 	if err != nil {
@@ -70,6 +75,7 @@ func renameUnpersisted(ctx context.Context, src place, source *inodestore.Inode,
 	return dfs.Wrap(err, "rename: clear the source in the under store", string(from))
 }
 
+// removeLeft removes what a store may have at a path; nothing there is what was wanted.
 func removeLeft(ctx context.Context, store ufs.Store, rel string) error {
 	err := store.Remove(ctx, rel)
 	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {

@@ -9,6 +9,7 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
+// plainAnswer is for mutations whose inode is gone afterwards: there is no status to tell.
 func plainAnswer(t *namespace.Ticket) (*proto.Result, error) {
 	_, _, count := t.Answer()
 	return &proto.Result{Count: count}, nil

@@ -40,6 +40,8 @@ func (l *leadership) setAttribute(ctx context.Context, r namespace.Request, p df
 	return res, err
 }
 
+// setOne changes one path, in the store first where that has the file and keeps such an attribute. Pins, TTLs and
+// replication are Forebay's own and never reach a store.
 func (l *leadership) setOne(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.SetAttribute) (*proto.Result, error) {
 	return l.underClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) {
 		n, err := l.e.CheckSetAttribute(r, p, op)
@@ -55,6 +57,8 @@ func (l *leadership) setOne(ctx context.Context, r namespace.Request, p dfs.Path
 	}, p)
 }
 
+// setInStore changes attributes in the store. Stores that keep none, read-only mounts and a mount's root are passed
+// over, and a file that is gone there is for the next sync to tell: the namespace is changed all the same.
 func (l *leadership) setInStore(ctx context.Context, p dfs.Path, op *proto.SetAttribute) error {
 	at, err := l.placeOf(ctx, p)
 	if err != nil || at.store == nil || at.mount.ReadOnly || at.rel == "" {

@@ -82,7 +82,9 @@ func (l *leadership) enter(r namespace.Request) (run *slowRun, mine bool) {
 	return run, true
 }
 
-// start runs op, in a task of its own when it must outlive its caller.
+// start runs op, in a task of its own when it must outlive its caller. It returns when the place is taken and the run
+// has begun, or is over. A caller who gives up while it waits for a place ends the run for all who joined, who then
+// try for themselves (gaveUp).
 func (l *leadership) start(ctx context.Context, r namespace.Request, op *proto.Operation, run *slowRun) {
 	if err := l.slow.Acquire(ctx, 1); err != nil {
 		l.leave(r, run, errorResult(dfs.Wrap(err, "wait for a place among under-store operations", pathIn(op))))
@@ -118,6 +120,8 @@ func outlives(op *proto.Operation) bool {
 	return false
 }
 
+// leave ends a run: later tries of the mutation begin anew, and find the remembered answer. The result is set before
+// those who joined are woken.
 func (l *leadership) leave(r namespace.Request, run *slowRun, res *proto.Result) {
 	l.mu.Lock()
 	if key := (runKey{r.Session, r.Sequence}); l.running[key] == run {

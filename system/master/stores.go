@@ -26,6 +26,7 @@ func newStores(h host.Host, open OpenStore) *stores {
 	return &stores{open: open, lock: host.NewMutex(h), byID: map[dfs.MountID]ufs.Store{}}
 }
 
+// known gives the handle of a mount; nil when it was not opened yet.
 func (s *stores) known(id dfs.MountID) ufs.Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +56,8 @@ func (s *stores) get(ctx context.Context, m *mounttable.Mount) (ufs.Store, error
 	return store, nil
 }
 
-// retain closes the stores of mounts that are gone.
+// retain closes the stores of mounts that are gone. An operation that still uses such a handle gets the store's error:
+// its mount is gone.
 func (s *stores) retain(t *mounttable.Table) {
 	s.mu.Lock()
 	var gone []ufs.Store

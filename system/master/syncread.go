@@ -62,6 +62,8 @@ func (l *leadership) syncNow(ctx context.Context, text string, children bool, ov
 	return l.syncFor(ctx, text, children)
 }
 
+// syncFor compares a path, or with children the entries of a directory, which is found first when it is not known. A
+// file has no entries: it is compared itself.
 func (l *leadership) syncFor(ctx context.Context, text string, children bool) error {
 	p, err := dfs.ParsePath(text)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // This file holds mutations that change an under store first and the namespace after, under a claim on the paths. If the
 // leader dies in between, the retry finds the store changed already and goes on from there.
 
-// place is a path in a mount's store.
+// place is a path in a mount's store. store and mount are both nil outside of mounts.
 type place struct {
 	mount *mounttable.Mount
 	store ufs.Store
@@ -30,7 +30,8 @@ func (l *leadership) placeOf(ctx context.Context, p dfs.Path) (place, error) {
 	return place{mount, store, rel}, err
 }
 
-// know loads p from the under store if the namespace does not know whether it exists.
+// know loads p from the under store if the namespace does not know whether it exists. A path that the store does not
+// have either is no error: the evaluation says NotFound, or makes it.
 func (l *leadership) know(ctx context.Context, p dfs.Path) error {
 	if l.inMemory(string(p)) {
 		return nil
@@ -62,6 +63,8 @@ func (l *leadership) knownUnderClaim(ctx context.Context, r namespace.Request, f
 	return l.underClaim(ctx, r, f, paths...)
 }
 
+// createThrough creates a file whose path must be looked for in the store first, or a new file would hide the store's.
+// The content comes later, by a worker; so nothing in the store changes here and no claim is needed.
 func (l *leadership) createThrough(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.CreateFile) (*proto.Result, error) {
 	if err := l.know(ctx, p); err != nil {
 		return nil, err
@@ -69,6 +72,8 @@ func (l *leadership) createThrough(ctx context.Context, r namespace.Request, p d
 	return l.finish(ctx, op.Path)(l.e.Create(ctx, r, p, op))
 }
 
+// makeDirectoryThrough makes a directory in the store and then here. A directory that is here already is not made
+// there again, and with MustCache it is made here alone.
 func (l *leadership) makeDirectoryThrough(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.MakeDirectory) (*proto.Result, error) {
 	at, err := l.placeOf(ctx, p)
 	if err != nil {

@@ -21,6 +21,8 @@ const (
 	persistInterval = 200 * time.Millisecond
 )
 
+// startUpkeep starts the tasks that a leader does by itself. Each runs alone, so that one that hangs in a store (TTLs)
+// does not hold up the others, and none runs twice at a time.
 func (l *leadership) startUpkeep() {
 	l.every("collect-garbage", garbageInterval, l.collectGarbage)
 	l.every("expire-ttls", ttlInterval, l.expireTTLs)
@@ -30,6 +32,8 @@ func (l *leadership) startUpkeep() {
 	l.every("close-stores", workerInterval, func() { l.m.stores.retain(l.m.machine.Mounts()) })
 }
 
+// every runs f again and again until the leadership ends. A run that takes longer than the interval delays the next;
+// it is never made up for.
 func (l *leadership) every(name string, interval time.Duration, f func()) {
 	l.task(name, func() {
 		ticker := host.NewTicker(l.m.h, interval)
@@ -39,6 +43,8 @@ func (l *leadership) every(name string, interval time.Duration, f func()) {
 	})
 }
 
+// collectGarbage empties removed directories until none are left, in steps that let mutations in between. An error
+// ends the round: the next one goes on, or the leadership is over.
 func (l *leadership) collectGarbage() {
 	for l.ctx.Err() == nil {
 		n, err := l.e.CollectGarbage(l.ctx, garbageStep, l.forget)
@@ -64,6 +70,8 @@ func fileOf(n *inodestore.Inode, version uint32) dfs.FileVersion {
 	return dfs.FileVersion{Inode: n.ID, Version: version}
 }
 
+// blocksOf is how many blocks a file has; the last may be short. It is within MaxFileBlocks whatever the inode says,
+// since callers loop over it.
 func blocksOf(n *inodestore.Inode) uint32 {
 	if n.BlockSize <= 0 {
 		return 0
@@ -80,6 +88,8 @@ func (l *leadership) own() namespace.Request {
 	return namespace.Request{Identity: dfs.Identity{User: l.m.cfg.Superuser}, Superuser: l.m.cfg.Superuser}
 }
 
+// expireWorkers drops what silent workers held, so that no client is sent to them, and makes what they were persisting
+// due again.
 func (l *leadership) expireWorkers() {
 	for _, id := range l.m.workers.Expire(l.m.h.Now()) {
 		l.m.log.Warn("worker lost", "worker", id, "blocks", l.m.blocks.Blocks(id))

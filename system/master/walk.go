@@ -38,6 +38,8 @@ func (l *leadership) walk(ctx context.Context, p dfs.Path, visit func(dfs.Path, 
 	return l.walkFrom(ctx, p, n, visit)
 }
 
+// walkFrom is walk from an inode that was found at p. An error of visit ends it and is returned; so does the end of
+// ctx. Memory is one page for each level.
 func (l *leadership) walkFrom(ctx context.Context, p dfs.Path, n walked, visit func(dfs.Path, walked) error) error {
 	if err := ctx.Err(); err != nil {
 		return dfs.Wrap(err, "walk", string(p))

@@ -73,7 +73,9 @@ func (m *Map) count(n uint16, delta int64) {
 	}
 }
 
-// Add records that w holds the blocks of f. It returns false when the table of workers is full.
+// Add records that w holds the blocks of f. It returns false when the table of workers is full. Blocks that it holds
+// already are counted once. Reports of one worker should come one at a time: of an Add and a Remove of the same block
+// at once, either may be last.
 func (m *Map) Add(w dfs.WorkerID, f dfs.FileVersion, blocks []uint32) bool {
 	n, ok := m.number(w)
 	if !ok {
@@ -165,7 +167,8 @@ func (m *Map) Locate(b dfs.BlockID) []dfs.WorkerID {
 	return out
 }
 
-// Holders lists the workers that hold any of the first blocks of f.
+// Holders lists the workers that hold any of the first blocks of f. blocks bounds the work, not the answer: a holder
+// is named once, in the order of the first block that it holds.
 func (m *Map) Holders(f dfs.FileVersion, blocks uint32) []dfs.WorkerID {
 	var out []dfs.WorkerID
 	for i := range blocks {

@@ -21,6 +21,7 @@ type shard struct {
 	extra map[dfs.BlockID][]uint16
 }
 
+// add returns false when n holds b already. s.mu is held.
 func (s *shard) add(b dfs.BlockID, n uint16) bool {
 	h := s.held[b]
 	for i := range h {
@@ -40,6 +41,8 @@ func (s *shard) add(b dfs.BlockID, n uint16) bool {
 	return true
 }
 
+// remove moves later holders up, the first of those beside into the inline places (INV-1, INV-2). It returns false
+// when n does not hold b. s.mu is held.
 func (s *shard) remove(b dfs.BlockID, n uint16) bool {
 	h := s.held[b]
 	extra := s.extra[b]
@@ -65,6 +68,7 @@ func (s *shard) remove(b dfs.BlockID, n uint16) bool {
 	return true
 }
 
+// setExtra keeps the holders beside the inline ones; a block without any takes no place in the map. s.mu is held.
 func (s *shard) setExtra(b dfs.BlockID, extra []uint16) {
 	if len(extra) == 0 {
 		delete(s.extra, b)

@@ -44,6 +44,7 @@ func (x *slotIndex) insert(hash uint64, slot uint32, slots []cacheEntry) {
 	x.used++
 }
 
+// place puts a slot into the first free bucket from its home on. There is one: the table is never full.
 func (x *slotIndex) place(hash uint64, slot uint32) {
 	mask := len(x.buckets) - 1
 	i := int(hash) & mask
@@ -53,6 +54,7 @@ func (x *slotIndex) place(hash uint64, slot uint32) {
 	x.buckets[i] = bucket{tag: uint32(hash >> 32), slot: slot + 1}
 }
 
+// grow doubles the table. Buckets hold half of the hash, so the slots are asked for the whole.
 func (x *slotIndex) grow(slots []cacheEntry) {
 	old := x.buckets
 	x.buckets = make([]bucket, max(2*len(old), smallestIndex))

@@ -46,6 +46,7 @@ func (s *cacheShard) put(hash uint64, key cacheKey, n *Inode) {
 	}
 }
 
+// newSlot gives a free slot, an old one first. s.mu is held.
 func (s *cacheShard) newSlot() uint32 {
 	if n := len(s.free); n > 0 {
 		slot := s.free[n-1]

@@ -24,6 +24,8 @@ func (f fileSystem) makeDir(dir string) error {
 	return f.syncDir(f.PathDir(dir))
 }
 
+// syncDir makes the names in dir durable: a file that was synced and whose name was not is lost in a crash all the
+// same.
 func (f fileSystem) syncDir(dir string) error {
 	d, err := f.OpenDir(dir)
 	if err != nil {

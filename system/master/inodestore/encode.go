@@ -132,6 +132,7 @@ func (e *encoder) string(bit uint64, s string) {
 	}
 }
 
+// time writes seconds and, only where they are not 0, nanoseconds: most stores keep whole seconds.
 func (e *encoder) time(secondsBit, nanosBit uint64, t time.Time) {
 	e.int(secondsBit, t.Unix()-epochSeconds)
 	e.uint(nanosBit, uint64(t.Nanosecond()))

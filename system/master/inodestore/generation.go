@@ -34,7 +34,8 @@ type generation struct {
 	closed  chan error  // gets the result of closing
 }
 
-// acquire takes the current generation for a read; release it.
+// acquire takes the current generation for a read; release it. It never waits. A generation that is given up between
+// the two looks is found closed, and its successor is taken.
 func (s *pebbleStore) acquire() *generation {
 	for {
 		g := s.current.Load()
@@ -49,7 +50,8 @@ func (s *pebbleStore) acquire() *generation {
 	}
 }
 
-// release ends a use.
+// release ends a use. The last one closes the database, and removes it when another has taken its place. It must not
+// be called by somebody who has not acquired.
 func (g *generation) release() {
 	if g.users.Add(-1) > 0 {
 		return
@@ -86,6 +88,7 @@ func (s *pebbleStore) openCurrent() error {
 	return nil
 }
 
+// readCurrent tells which generation is the state; the first, when none was ever replaced.
 func (s *pebbleStore) readCurrent() (uint64, error) {
 	name := s.fs.PathJoin(s.dir, currentName)
 	data, err := s.fs.readFile(name)
@@ -102,6 +105,7 @@ func (s *pebbleStore) readCurrent() (uint64, error) {
 	return number, nil
 }
 
+// removeOthers removes the generations that a crash has left: finished and not named yet, or named no more (INV-1).
 func (s *pebbleStore) removeOthers(keep uint64) error {
 	names, err := s.fs.List(s.dir)
 	if err != nil {

@@ -38,6 +38,7 @@ type heapRecord struct {
 	value []byte
 }
 
+// newHeapState makes empty trees without locks of their own: heapStore.mu guards them.
 func newHeapState() heapState {
 	options := btree.Options{NoLocks: true}
 	return heapState{
@@ -78,7 +79,9 @@ func (s *heapStore) Child(parent dfs.InodeID, name string) (*Inode, error) {
 // scanChunk is how many entries are taken under the lock at a time, so that a long listing does not hold up Apply.
 const scanChunk = 256
 
-// List implements Reader.
+// List implements Reader. It takes the entries in chunks, without the lock in between, so a listing beside Apply may
+// see some of an entry's effects and not others; whoever needs one state holds a lock of its own (namespace.Machine
+// does).
 func (s *heapStore) List(parent dfs.InodeID, after string, yield func(*Inode) bool) error {
 	from, skip := Inode{Parent: parent, Name: after}, after != ""
 	for {
@@ -117,7 +120,7 @@ func (s *heapStore) Record(t Table, key []byte) ([]byte, error) {
 	return append([]byte{}, r.value...), nil
 }
 
-// Records implements Reader.
+// Records implements Reader. The rules of List hold.
 func (s *heapStore) Records(t Table, prefix, from []byte, yield func(key, value []byte) bool) error {
 	want := string(recordKey(nil, t, prefix))
 	start := max(want, string(recordKey(nil, t, from)))

@@ -38,7 +38,7 @@ func (b *heapBatch) DeleteRecord(t Table, key []byte) {
 	b.effects = append(b.effects, heapEffect{record: r, remove: true})
 }
 
-// Apply implements Store.
+// Apply implements Store. It cannot fail: nothing is written before Flush.
 func (s *heapStore) Apply(index uint64, fill func(Batch)) error {
 	var b heapBatch
 	fill(&b)

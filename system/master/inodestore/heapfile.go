@@ -27,7 +27,8 @@ var errHeapFile = errors.New("the file is damaged")
 
 func (s *heapStore) file(dir string) string { return s.fs.PathJoin(dir, heapFileName) }
 
-// Flush implements Store.
+// Flush implements Store. It writes all of the state, so it costs as much however little has changed; nothing at all
+// when nothing has. A failure leaves the former file, and the state in memory.
 func (s *heapStore) Flush() error {
 	if s.dir == "" || s.flushed.Load() == s.applied.Load() {
 		return nil
@@ -36,7 +37,8 @@ func (s *heapStore) Flush() error {
 	return err
 }
 
-// Checkpoint implements Store.
+// Checkpoint implements Store. The copy may be newer than the flush before it, by what was applied meanwhile.
+// AlreadyExists for a directory that is there.
 func (s *heapStore) Checkpoint(dir string) (uint64, error) {
 	if err := s.Flush(); err != nil {
 		return 0, err
@@ -76,6 +78,8 @@ func (s *heapStore) write(dir string) (uint64, error) {
 	return index, nil
 }
 
+// writeFile writes a state and syncs it, under a name that nobody reads yet. Copies of the trees make it independent
+// of Apply, which goes on meanwhile.
 func (s *heapStore) writeFile(name string, index uint64, state heapState) error {
 	f, err := s.fs.Create(name, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -127,6 +131,7 @@ func (w *sumWriter) entry(key, value []byte) {
 	w.raw(w.buf)
 }
 
+// finish writes the sum and gives the first error of all writes.
 func (w *sumWriter) finish() error {
 	w.raw(binary.BigEndian.AppendUint32(nil, w.sum))
 	if w.err != nil {

@@ -45,6 +45,8 @@ func checkedBody(data []byte) ([]byte, bool) {
 	return summed[len(heapMagic):], true
 }
 
+// addEntry takes one entry of a file in. Entries come in the order of their keys, which lets the trees be filled from
+// one side.
 func (st *heapState) addEntry(key, value []byte) error {
 	if key[0] != prefixInode {
 		st.records.Load(heapRecord{key: string(key), value: append([]byte{}, value...)})

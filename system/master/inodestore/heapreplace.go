@@ -2,7 +2,8 @@ package inodestore
 
 import ()
 
-// Replace implements Store.
+// Replace implements Store. The checkpoint is read whole before anything changes. Its file is renamed into place, so a
+// crash leaves the one or the other.
 func (s *heapStore) Replace(dir string) error {
 	next := &heapStore{fs: s.fs, dir: dir, state: newHeapState()}
 	if _, err := s.fs.Stat(s.file(dir)); err != nil {

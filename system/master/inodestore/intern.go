@@ -15,6 +15,8 @@ type interner struct {
 	shared map[string]string
 }
 
+// intern gives a string equal to b. Only the first internLimit different ones are shared; beyond them it still answers
+// right.
 func (i *interner) intern(b []byte) string {
 	i.mu.RLock()
 	s, ok := i.shared[string(b)] // does not allocate

@@ -9,7 +9,8 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// pebbleBatch collects the effects of one Apply, and the inodes that the cache has to hear of.
+// pebbleBatch collects the effects of one Apply, and the inodes that the cache has to hear of. Batches are pooled:
+// nothing of one may be kept after Apply.
 type pebbleBatch struct {
 	batch   *pebble.Batch
 	touched []touchedInode
@@ -76,6 +77,8 @@ func (s *pebbleStore) Apply(index uint64, fill func(Batch)) error {
 	return nil
 }
 
+// release gives a batch back to the pool. A list that one large entry has grown is let go, since the pool would keep
+// it.
 func (b *pebbleBatch) release() {
 	_ = b.batch.Close() // only gives its memory back
 	b.batch = nil

@@ -8,7 +8,7 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// Child implements Reader.
+// Child implements Reader. A miss takes the cache's version before it reads the database (INV-1 of cache).
 func (s *pebbleStore) Child(parent dfs.InodeID, name string) (*Inode, error) {
 	n, version, hit := s.cache.get(parent, name)
 	if hit {
@@ -23,6 +23,7 @@ func (s *pebbleStore) Child(parent dfs.InodeID, name string) (*Inode, error) {
 	return n, nil
 }
 
+// readChild reads an inode past the cache; nil, nil when there is none.
 func (s *pebbleStore) readChild(parent dfs.InodeID, name string) (*Inode, error) {
 	buf := keyPool.Get().(*[]byte)
 	defer keyPool.Put(buf)

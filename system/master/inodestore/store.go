@@ -2,6 +2,24 @@
 // their encoding and their durability (the applied index travels in the same batch as its effects); it knows nothing of
 // paths, permissions or the journal. Two drivers pass one conformance suite: pebble with a bounded cache of hot inodes
 // in front, and heap, a B-tree for comparison and for the simulator. The namespace is its caller.
+//
+// # Keys
+//
+// An inode's key is its parent's id and its name, so a directory is one range, in the order of listings, and looking a
+// path up costs one read for each name. Records lie in tables, each a range of its own. Both drivers have the same
+// keys and the same encoding; the heap driver has them in its file alone.
+//
+// # What survives a crash
+//
+// Neither driver logs: the journal is the log. A crash takes the state back to some applied index as a whole, never to
+// half an entry, and never behind FlushedIndex; the journal replays from there. So Apply waits for no disk, and the
+// caller may trim the journal up to FlushedIndex and no further. Pebble gets there by flushing memtables in order,
+// heap by writing its one file anew and renaming it into place.
+//
+// # Errors
+//
+// A disk that refuses keeps its kind (NoSpace, with what to do); a state that cannot be decoded is Corrupted and says
+// how the member is rebuilt. Reads never take a failure for absence.
 package inodestore
 
 import (

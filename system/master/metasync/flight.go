@@ -13,6 +13,7 @@ type target struct {
 	children bool
 }
 
+// flight is one look under way; err is valid once done.
 type flight struct {
 	done host.Event
 	err  error

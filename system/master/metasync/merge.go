@@ -44,6 +44,7 @@ type merge struct {
 	batch   []namespace.SyncEntry
 }
 
+// add takes the next entry of the store's listing, after calling gone what the namespace has before it (INV-2).
 func (m *merge) add(entry ufs.Entry) error {
 	if dfs.CheckName(entry.Name) != nil {
 		return nil // a name that no path can carry
@@ -80,6 +81,8 @@ func (m *merge) goneBefore(name string, bounded bool) error {
 	}
 }
 
+// refill takes the next page of known children when the last is used up. The claim keeps them from changing, other
+// than by this merge itself, which is always behind.
 func (m *merge) refill() error {
 	if len(m.ours) > 0 || m.drained {
 		return nil
@@ -97,6 +100,7 @@ func (m *merge) refill() error {
 	return err
 }
 
+// push adds one finding, and logs them when there are enough for an entry.
 func (m *merge) push(entry namespace.SyncEntry) error {
 	m.batch = append(m.batch, entry)
 	if len(m.batch) < batchEntries {
@@ -105,12 +109,15 @@ func (m *merge) push(entry namespace.SyncEntry) error {
 	return m.flush(false)
 }
 
+// flush logs what was found so far. loaded says that this was the last of a whole listing.
 func (m *merge) flush(loaded bool) error {
 	_, err := m.s.e.SyncChildren(m.ctx, m.claim, m.dir, m.batch, loaded, m.s.onRemoved)
 	m.batch = m.batch[:0]
 	return err
 }
 
+// finish is for a listing that came to its end: what the namespace has beyond its last entry is gone, and the
+// directory is loaded.
 func (m *merge) finish() error {
 	if err := m.goneBefore("", false); err != nil {
 		return err

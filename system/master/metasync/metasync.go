@@ -2,6 +2,15 @@
 // again what was seen longer ago than its mount's sync interval. It decides when to look and asks the store; what a
 // difference means is decided by the namespace's Evaluator, under a claim that keeps other under-store operations off
 // the directory meanwhile. The master is its caller.
+//
+// A look goes like this. Path asks the store about one path and Children lists one directory; callers who want the
+// same at the same time share one look (once). The look takes a claim, asks, and hands what it saw to the evaluator in
+// batches, each one entry of the journal. What is written through Forebay meanwhile waits for the claim, so a listing
+// can never call gone what was made while it ran.
+//
+// Errors are the store's, with their kinds, and leave what is known as it is; the caller decides whether that may be
+// served. A look that failed is not remembered, so that the next caller tries again. The end of a caller's context
+// ends its look between two entries; whoever shared it looks again by itself.
 package metasync
 
 import (
@@ -75,12 +84,15 @@ func (s *Syncer) Due(p dfs.Path, children bool, interval time.Duration) bool {
 	return !ok || since >= interval || since < 0 // a clock that was set back must not put the next look off for long
 }
 
-// Path loads or compares one path. A path that its store does not have is no error.
+// Path loads or compares one path. A path that its store does not have is no error. An unknown directory on the way is
+// found with it. The errors are the store's and ctx's.
 func (s *Syncer) Path(ctx context.Context, p dfs.Path) error {
 	return s.once(ctx, target{p, false}, false, s.syncPath)
 }
 
-// Children loads or compares the direct children of a directory.
+// Children loads or compares the direct children of a directory. A directory that the store has lost is settled from
+// its parent, and is no error; the root of a mount that is missing is one (UnderStore), and nothing is forgotten for
+// it: a disk that is not mounted looks like that.
 func (s *Syncer) Children(ctx context.Context, p dfs.Path) error {
 	return s.once(ctx, target{p, true}, false, s.syncChildren)
 }
@@ -94,6 +106,9 @@ func (s *Syncer) Fresh(ctx context.Context, p dfs.Path, children bool) error {
 	return s.once(ctx, target{p, children}, true, work)
 }
 
+// syncPath looks at one path, and when the namespace cannot place the answer, at its parent, up to the root of the
+// mount. Each step has its own claim, which is given back before the next: claims on a path and its parent at once
+// would stand in each other's way.
 func (s *Syncer) syncPath(ctx context.Context, p dfs.Path) error {
 	mount, rel := s.m.Mounts().Resolve(p)
 	if mount == nil || rel == "" {
@@ -159,6 +174,8 @@ func (s *Syncer) syncClaimed(ctx context.Context, claim *namespace.Claim, store 
 	return true, err
 }
 
+// syncChildren compares the entries of a directory with a listing. Where the namespace has a file, that is looked at
+// first: a listing cannot say what became of it.
 func (s *Syncer) syncChildren(ctx context.Context, dir dfs.Path) error {
 	mount, rel := s.m.Mounts().Resolve(dir)
 	if mount == nil {

@@ -80,7 +80,8 @@ func (a *absence) absent(dir dfs.InodeID, name string) bool {
 }
 
 // missed notes that the store was asked in vain, and learns the names of a directory where that happens often. pending
-// holds names that are proposed and not in the store yet.
+// holds names that are proposed and not in the store yet. A directory that is too large to learn is left to the store
+// for good. The bound on the total is kept by the next add or put.
 func (a *absence) missed(base inodestore.Reader, dir dfs.InodeID, pending map[string]pendingInode) error {
 	s := a.dirs[dir]
 	if s == nil {

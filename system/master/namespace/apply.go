@@ -8,7 +8,10 @@ import (
 	"github.com/forebay/forebay/system/master/inodestore"
 )
 
-// Apply implements journal.StateMachine: one atomic step of the store for the whole group.
+// Apply implements journal.StateMachine: one atomic step of the store for the whole group. answers has an error for
+// each entry that was refused (INV-2) or that this version cannot read; such an entry has no effect, and the ones
+// after it go on. Entries at or below the applied index are passed over: a journal may hand over again what a crash
+// left in doubt.
 func (m *Machine) Apply(entries []journal.Entry) []error {
 	if len(entries) == 0 {
 		return nil
@@ -52,7 +55,8 @@ func (m *Machine) Apply(entries []journal.Entry) []error {
 	return answers
 }
 
-// admit decodes an entry and holds INV-2.
+// admit decodes an entry and holds INV-2. The effects of an entry that this process proposed are taken from memory:
+// decoding them again would cost as much as the rest of applying. m.mu is held for writing.
 func (m *Machine) admit(entry journal.Entry) ([]effect, error) {
 	h, err := decodeHeader(entry.Data)
 	if err != nil {
@@ -74,6 +78,8 @@ func (m *Machine) admit(entry journal.Entry) ([]effect, error) {
 	return effects, nil
 }
 
+// applyEffects puts effects into the store's batch, in their order, and keeps the session table in step. It tells
+// whether the mount table has to be derived anew, which can only be done once the batch is in the store.
 func (m *Machine) applyEffects(b inodestore.Batch, effects []effect) (mountsChanged bool) {
 	for i := range effects {
 		e := &effects[i]
@@ -97,6 +103,8 @@ func (m *Machine) applyEffects(b inodestore.Batch, effects []effect) (mountsChan
 	return mountsChanged
 }
 
+// observeSession follows a set or a deletion of a session's head record. A session's end deletes its answer records
+// too: nothing refers to them any more.
 func (m *Machine) observeSession(b inodestore.Batch, e *effect) {
 	id := dfs.SessionID(keyID(e.key))
 	if s := m.sessions.byID[id]; s != nil && e.value == nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
-// SetAttribute changes what op has present, on p alone.
+// SetAttribute changes what op has present, on p alone. onApplied is called on the leader, with the inode as it is
+// then. Nothing is changed when any part is refused. The under store is the caller's to change first.
 func (e *Evaluator) SetAttribute(ctx context.Context, r Request, p dfs.Path, op *proto.SetAttribute, onApplied func(*inodestore.Inode)) (Outcome, error) {
 	const what = "set attribute"
 	return e.change(ctx, r, p, what, func(n *inodestore.Inode) error {
@@ -35,6 +36,8 @@ func demandChange(r *Request, n *inodestore.Inode, op *proto.SetAttribute, p dfs
 	return demand(r, n, permWrite, what, p)
 }
 
+// setAttributes puts what op has present into n, which is a copy. Numbers are checked before they are narrowed. An
+// error leaves n half changed: the copy is thrown away.
 func setAttributes(n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) error {
 	if op.Mode != nil {
 		if *op.Mode > 0o7777 {
@@ -88,7 +91,8 @@ func setTTL(n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) error {
 	return nil
 }
 
-// change edits a copy of p's inode and logs it.
+// change edits a copy of p's inode and logs it. edit must not keep n, and must replace maps instead of changing them:
+// the stored inode shares them. onApplied may be nil.
 func (e *Evaluator) change(ctx context.Context, r Request, p dfs.Path, op string, edit func(*inodestore.Inode) error,
 	onApplied func(*inodestore.Inode)) (Outcome, error) {
 	var out Outcome

@@ -28,7 +28,8 @@ type Ticket struct {
 	answer   answer
 }
 
-// Wait returns once the mutation is applied, or why it may not have been.
+// Wait returns once the mutation is applied, or why it may not have been. After an error of ctx the mutation may still
+// take effect; after NotLeader or Unavailable it is the next leader's to say, when the same sequence is sent again.
 func (t *Ticket) Wait(ctx context.Context) error {
 	if t.batch == nil {
 		return nil
@@ -36,6 +37,8 @@ func (t *Ticket) Wait(ctx context.Context) error {
 	return t.batch.wait(ctx)
 }
 
+// wait returns when the batch is applied, with the error of the leadership's end when it may not be. A ctx that ends
+// tells nothing of the batch: it goes on.
 func (b *batch) wait(ctx context.Context) error {
 	if err := b.done.Wait(ctx); err != nil {
 		return err
@@ -44,7 +47,8 @@ func (b *batch) wait(ctx context.Context) error {
 }
 
 // Settle waits until everything evaluated so far is applied: what an error answer must do that may stem from a pending
-// proposal (INV-3).
+// proposal (INV-3). It returns the leadership's error when that has ended meanwhile: then the verdict is worth nothing
+// and must not be given.
 func (e *Evaluator) Settle(ctx context.Context) error {
 	e.mu.Lock()
 	b := e.open
@@ -66,7 +70,8 @@ func (e *Evaluator) Settle(ctx context.Context) error {
 	return b.wait(ctx)
 }
 
-// idleLocked tells whether nothing is proposed and not yet applied.
+// idleLocked tells whether nothing is proposed and not yet applied. Batches in flight count, also one of answers
+// alone, which leaves nothing in the overlay. e.mu is held.
 func (e *Evaluator) idleLocked() bool {
 	return len(e.view.dirs) == 0 && len(e.view.records) == 0 && len(e.flying) == 0
 }

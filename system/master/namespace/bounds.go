@@ -5,6 +5,7 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
+// Bounds of a file's block size, which is a multiple of a page since pages are what workers check and exchange.
 const (
 	maxBlockSizeBytes = 4 << 30
 	minBlockSizeBytes = dfs.PageSizeBytes
@@ -27,6 +28,7 @@ func checkCreate(op *proto.CreateFile, p dfs.Path) error {
 	return checkReplication(op.ReplicationMin, op.ReplicationMax, what, p)
 }
 
+// checkReplication refuses replica bounds that nothing could meet. A max of 0 is no bound.
 func checkReplication(low, high int32, op string, p dfs.Path) error {
 	if low < 0 || high < 0 {
 		return dfs.Errorf(dfs.InvalidArgument, op, string(p), "replication min %d, max %d: want 0 or more", low, high)
@@ -40,6 +42,8 @@ func checkReplication(low, high int32, op string, p dfs.Path) error {
 // MaxFileBlocks bounds a file's blocks, since some walks over them are not in steps: 64 TiB at 64 MiB, 4 PiB at 4 GiB.
 const MaxFileBlocks = 1 << 20
 
+// checkLength refuses lengths that no file can have, before anything multiplies with them. path is for the error
+// alone.
 func checkLength(length, blockSize int64, op, path string) error {
 	if length < 0 {
 		return dfs.Errorf(dfs.InvalidArgument, op, path, "length %d", length)

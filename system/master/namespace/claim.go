@@ -36,7 +36,7 @@ func (e *Evaluator) Claim(ctx context.Context, paths ...dfs.Path) (*Claim, error
 	}
 }
 
-// Release gives the paths back.
+// Release gives the paths back. Everybody who waits for any claim looks again. Releasing twice does no harm.
 func (c *Claim) Release() {
 	c.e.mu.Lock()
 	for i, x := range c.e.claims {
@@ -53,9 +53,11 @@ func (c *Claim) Release() {
 	}
 }
 
-// conflict returns an event to wait for when another claim stands in the way of paths; nil when none does. All that wait
-// share one event, which the next release of any claim sets: a claim that is held for long (its store hangs) while
-// clients retry and give up must not gather an event for each of them.
+// conflict returns an event to wait for when another claim stands in the way of paths; nil when none does. All that
+// wait share one event, which the next release of any claim sets: a claim that is held for long (its store hangs)
+// while clients retry and give up must not gather an event for each of them. A claim on a directory stands in the way
+// of everything below it, and one on a file of every directory above it: a rename of these would move the claimed path
+// away. e.mu is held.
 func (e *Evaluator) conflict(own *Claim, paths []dfs.Path) host.Event {
 	for _, c := range e.claims {
 		if c == own {

@@ -8,7 +8,9 @@ import (
 	"github.com/forebay/forebay/system/journal"
 )
 
-// commitLoop proposes one batch after the other; order of proposals is the order of sequences.
+// commitLoop proposes one batch after the other; order of proposals is the order of sequences. It waits for a place
+// before it closes a batch, not after: while three entries are under way the open batch goes on growing, and that is
+// what makes batches large under load. It ends with e.ctx.
 func (e *Evaluator) commitLoop() {
 	defer e.stopped.Set()
 	buf := make([]byte, 0, initialEntryBuffer)
@@ -32,7 +34,9 @@ func (e *Evaluator) commitLoop() {
 }
 
 // closeBatch takes the open batch and starts the next. Both happen under the lock, so the sequences of batches are the
-// order in which their operations were evaluated, which is what INV-2 rests on.
+// order in which their operations were evaluated, which is what INV-2 rests on. The answers of each session become one
+// effect, in the order of session ids, so that equal batches have equal entries. ok is false when there is nothing to
+// propose or the leadership has ended.
 func (e *Evaluator) closeBatch() (*batch, entryHeader, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -75,7 +79,8 @@ func (e *Evaluator) await(b *batch, pending journal.Pending) {
 	b.done.Set()
 }
 
-// settleLocked takes an applied batch out of the overlay.
+// settleLocked takes an applied batch out of the overlay. A retry from here on finds its answer in the session table,
+// which Apply has filled before. e.mu is held.
 func (e *Evaluator) settleLocked(b *batch) {
 	for i := range b.effects {
 		e.view.forget(&b.effects[i], b.sequence)
@@ -90,8 +95,9 @@ func (e *Evaluator) settleLocked(b *batch) {
 	}
 }
 
-// fail ends the leadership: the open batch and every later one is refused by its gap (INV-2), so all that wait are told
-// that the outcome is for the next leader to say.
+// fail ends the leadership: the open batch and every later one is refused by its gap (INV-2), so all that wait are
+// told that the outcome is for the next leader to say. Only the first error is kept and told. Claims that are waited
+// for are woken too, so that their callers see the end. e.mu is taken, and let go before anybody is woken.
 func (e *Evaluator) fail(err error) {
 	e.mu.Lock()
 	first := e.failed == nil
@@ -122,6 +128,9 @@ func (e *Evaluator) fail(err error) {
 	}
 }
 
+// failure is how an evaluator's end reads for its callers. NotLeader sends a client to the leader that the error
+// names; everything else (a full disk, a lost quorum) is Unavailable with its reason, since this master may lead again
+// in a moment.
 func failure(err error) error {
 	if dfs.IsKind(err, dfs.NotLeader) {
 		return err

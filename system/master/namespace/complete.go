@@ -9,7 +9,9 @@ import (
 )
 
 // Complete publishes the version that the session was writing. When NeedsStore says so, the caller has made sure that
-// the under store has it.
+// the under store has it. onApplied is called on the leader with the inode before and after, once both are applied;
+// before's version may still be cached and pinned as the only copy. Stale when the version is not being written any
+// more, PermissionDenied for another session or user, NotFound when the file went.
 func (e *Evaluator) Complete(ctx context.Context, r Request, op *proto.CompleteFile, onApplied func(before, after *inodestore.Inode)) (Outcome, error) {
 	const what = "complete"
 	id := dfs.InodeID(op.Inode)
@@ -43,6 +45,8 @@ func (e *Evaluator) Complete(ctx context.Context, r Request, op *proto.CompleteF
 	return out, err
 }
 
+// persistAfter is what a file counts as once a write of this type is complete. Writes through the store are confirmed
+// by the caller first, so they are Persisted from the start.
 func persistAfter(w dfs.WriteType) dfs.PersistState {
 	switch w {
 	case dfs.WriteMustCache:
@@ -122,7 +126,8 @@ func (t *txn) publish(before, n *inodestore.Inode) {
 	t.reindex(before, n)
 }
 
-// Abandon drops a version that was being written; a file that never had another is removed.
+// Abandon drops a version that was being written; a file that never had another is removed. The version's number is
+// not used again. The errors are Complete's.
 func (e *Evaluator) Abandon(ctx context.Context, r Request, op *proto.AbandonFile) (Outcome, error) {
 	var out Outcome
 	var err error
@@ -137,6 +142,8 @@ func (e *Evaluator) Abandon(ctx context.Context, r Request, op *proto.AbandonFil
 	return out, err
 }
 
+// abandon ends the write of n, whose open write has been found and belongs to the caller. A file without any content
+// goes with it: nobody could ever read it.
 func (t *txn) abandon(n *inodestore.Inode) {
 	t.deleteRecord(inodestore.TableOpenWrite, idKey(uint64(n.ID)))
 	if n.Version == 0 {

@@ -20,7 +20,10 @@ func (t *Ticket) Answer() (id dfs.InodeID, version uint32, count int64) {
 	return t.answer.inode, t.answer.version, t.answer.count
 }
 
-// Create makes a file that is being written, or begins a new version of one with overwrite.
+// Create makes a file that is being written, or begins a new version of one with overwrite. The file can be found at
+// once and read once it is complete; until then its length and version are those of the version before. AlreadyExists
+// without overwrite, IsDirectory with; InvalidArgument for numbers out of range and for write types that the mount
+// cannot keep.
 func (e *Evaluator) Create(ctx context.Context, r Request, p dfs.Path, op *proto.CreateFile) (Outcome, error) {
 	const what = "create"
 	if op.BlockSize != 0 && (op.BlockSize < minBlockSizeBytes || op.BlockSize > maxBlockSizeBytes || op.BlockSize%dfs.PageSizeBytes != 0) {
@@ -72,11 +75,15 @@ func (e *Evaluator) checkWritable(op string, p dfs.Path, w dfs.WriteType) error 
 	return nil
 }
 
+// now is the time that inodes of this leadership get. It never goes back, so that a version is never older than the
+// one before it, whatever the clock does. e.mu is held.
 func (e *Evaluator) now() time.Time {
 	e.lastTime = max(e.lastTime, e.h.Now().UnixNano())
 	return time.Unix(0, e.lastTime)
 }
 
+// newFile makes a file whose first version r is writing. It has no location yet: its open write leads to it (see
+// needsLocation).
 func (t *txn) newFile(r *Request, parent *inodestore.Inode, name string, op *proto.CreateFile) *inodestore.Inode {
 	n := &inodestore.Inode{
 		ID: dfs.InodeID(t.newID()), Parent: parent.ID, Name: name, Type: dfs.TypeFile, Mode: op.Mode & 0o7777,
@@ -93,10 +100,13 @@ func (t *txn) newFile(r *Request, parent *inodestore.Inode, name string, op *pro
 	return n
 }
 
+// putOpenWrite says who writes a version of a file, in place of whoever did before: a file has at most one open write,
+// and taking it over is what makes the former writer's Complete Stale.
 func (t *txn) putOpenWrite(id dfs.InodeID, w openWrite) {
 	t.putRecord(inodestore.TableOpenWrite, idKey(uint64(id)), w.encode())
 }
 
+// beginWrite makes n.LastVersion the version that r is writing, and answers with it.
 func (t *txn) beginWrite(r *Request, n *inodestore.Inode, w dfs.WriteType) {
 	t.putOpenWrite(n.ID, openWrite{location{n.Parent, n.Name}, n.LastVersion, r.Session, w})
 	t.answer.inode, t.answer.version = n.ID, n.LastVersion

@@ -16,7 +16,8 @@ type Due struct {
 }
 
 // DueTTLs lists up to limit files whose TTL has run out by now, after the one where an earlier list ended; next is nil
-// when the list is at its end. Actions that fail again and again so stand in nobody's way.
+// when the list is at its end. Actions that fail again and again so stand in nobody's way. Read beside mutations, it
+// may name files that have changed since: whoever acts asks again (Request.OnlyIf).
 func (m *Machine) DueTTLs(now time.Time, after []byte, limit int) (due []Due, next []byte, err error) {
 	err = m.View(func(r inodestore.Reader) error {
 		var fault error

@@ -64,6 +64,7 @@ type entryHeader struct {
 
 const entryFormat = 1
 
+// appendEntry appends an entry's bytes: the format, the header, then one effect after the other without a count.
 func appendEntry(dst []byte, h entryHeader, effects []effect) []byte {
 	dst = append(dst, entryFormat)
 	dst = binary.BigEndian.AppendUint64(dst, h.epoch)

@@ -7,6 +7,8 @@ import (
 	"github.com/forebay/forebay/system/master/inodestore"
 )
 
+// decodeEntry reads an entry whole. Corrupted for bytes that no version wrote, UnsupportedFeature for a newer format.
+// Effects share memory with b, which the journal leaves alone.
 func decodeEntry(b []byte) (entryHeader, []effect, error) {
 	d := decoder{b: b}
 	if format := d.byte(); d.err == nil && format != entryFormat {
@@ -85,6 +87,7 @@ func (d *decoder) bytes() []byte {
 	return v
 }
 
+// effect reads one effect; d.err tells whether it is one. An unknown kind is a fault: its length cannot be known.
 func (d *decoder) effect() effect {
 	e := effect{kind: effectKind(d.byte())}
 	switch e.kind {

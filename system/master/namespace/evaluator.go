@@ -19,9 +19,11 @@ const (
 	initialEntryBuffer = 64 << 10
 )
 
-// Evaluator is the leader's half, for one leadership. It checks requests one at a time in memory, gathers their effects
-// in the open batch, and a task proposes batches with at most maxInFlight under way: while they are synced, the next
-// grows. That is the whole of group commit; nobody waits for company.
+// Evaluator is the leader's half, for one leadership. It checks requests one at a time in memory, gathers their
+// effects in the open batch, and a task proposes batches with at most maxInFlight under way: while they are synced,
+// the next grows. That is the whole of group commit; nobody waits for company. What an operation has checked stays
+// true until its effects apply, because every change goes through this one evaluator and its overlay, and nothing else
+// proposes (INV-6).
 type Evaluator struct {
 	h       host.Host
 	m       *Machine
@@ -50,11 +52,14 @@ type Evaluator struct {
 	claimWait host.Event // set when any claim is released; nil while nobody waits
 }
 
+// pendingKey names a mutation whose entry is not applied yet, so that a retry that comes meanwhile is answered from
+// memory. The session's own table takes over when the entry is applied.
 type pendingKey struct {
 	session  dfs.SessionID
 	sequence uint64
 }
 
+// pendingAnswer is an answer and the batch that it waits for.
 type pendingAnswer struct {
 	answer answer
 	batch  *batch
@@ -91,6 +96,7 @@ func (e *Evaluator) Close() {
 	_ = e.stopped.Wait(context.Background()) // the loop's context has ended: it waits for nothing that could hang
 }
 
+// newBatch starts the next batch of this epoch. e.mu is held, or nobody else knows e yet.
 func (e *Evaluator) newBatch() *batch {
 	e.sequence++
 	room := 0 // as many as the last batch had: growing step by step copies everything several times

@@ -5,11 +5,14 @@ import (
 	"github.com/forebay/forebay/system/master/inodestore"
 )
 
+// putLocation notes where n is found by its id. It must follow every rename, as relocate does.
 func (t *txn) putLocation(n *inodestore.Inode) {
 	t.putRecord(inodestore.TableLocation, idKey(uint64(n.ID)), location{n.Parent, n.Name}.encode())
 }
 
-// reindex keeps the location, persist and TTL records of a file in step with a change of it.
+// reindex keeps the location, persist and TTL records of a file in step with a change of it. before and n are the same
+// inode, in the same place. A TTL is listed only for a file with content, and by its expiry: a changed modification
+// time moves it. What a rename changes is relocate's.
 func (t *txn) reindex(before, n *inodestore.Inode) {
 	switch {
 	case n.Persist == dfs.ToBePersisted:
@@ -35,7 +38,9 @@ func (t *txn) reindex(before, n *inodestore.Inode) {
 	}
 }
 
-// persistParents marks the directories above n as present in the under store, since its driver made them.
+// persistParents marks the directories above n as present in the under store, since its driver made them. It stops at
+// the first that is marked already, since whoever marked it went on to the top, and at a mount point, which its store
+// has as its root. n itself is not marked.
 func (t *txn) persistParents(n *inodestore.Inode) error {
 	for up := n; up.Parent != 0; {
 		parent, err := located(t.e.view, t.e.view.record, up.Parent)

@@ -8,7 +8,9 @@ import (
 )
 
 // CollectGarbage removes up to limit entries below removed directories and tells how many; 0 means that none are left.
-// It runs in steps so that a removal of millions never holds anything up and continues after a failover.
+// It runs in steps so that a removal of millions never holds anything up and continues after a failover. A step is one
+// entry of the journal. onRemoved is called for each file, once it is gone for good. A step may take nothing out and
+// still count, when it finds a directory empty and drops its record.
 func (e *Evaluator) CollectGarbage(ctx context.Context, limit int, onRemoved Removed) (int, error) {
 	removed := 0
 	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {

@@ -40,7 +40,8 @@ func openWriteOf(record recordReader, id dfs.InodeID) (open openWrite, found boo
 	return open, err == nil, err
 }
 
-// find is the inode at l, if it still is the one with this id; nil otherwise.
+// find is the inode at l, if it still is the one with this id; nil otherwise. A record can be older than the tree for
+// a moment only where the tree is garbage: the entry is gone or another inode's, and nil says so.
 func (l location) find(t tree, id dfs.InodeID) (*inodestore.Inode, error) {
 	n, err := t.Child(l.parent, l.name)
 	if err != nil || n == nil || n.ID != id {
@@ -52,7 +53,8 @@ func (l location) find(t tree, id dfs.InodeID) (*inodestore.Inode, error) {
 // maxTreeDepth bounds the walk to the root: a longer chain is a cycle, which no operation can make.
 const maxTreeDepth = dfs.MaxPathBytes
 
-// pathOf walks up to the root through the location records of directories.
+// pathOf walks up to the root through the location records of directories. NotFound when a directory on the way was
+// removed: the inode waits to be collected, and nobody can reach it by a path.
 func pathOf(t tree, record recordReader, n *inodestore.Inode) (dfs.Path, error) {
 	names := []string{}
 	for depth := 0; n.ID != dfs.RootID; depth++ {

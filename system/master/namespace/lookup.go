@@ -70,7 +70,8 @@ func nameOf(n *inodestore.Inode) string {
 	return n.Name
 }
 
-// mustExist turns a missing inode into NotFound.
+// mustExist turns a missing inode into NotFound. The error names the first directory that is missing, since that is
+// what a person has to make.
 func (f *found) mustExist(op string, p dfs.Path) error {
 	if f.inode != nil {
 		return nil
@@ -81,6 +82,7 @@ func (f *found) mustExist(op string, p dfs.Path) error {
 	return dfs.Errorf(dfs.NotFound, op, string(p), "no such file or directory")
 }
 
+// ancestor is the path so many levels above p.
 func ancestor(p dfs.Path, levels int) dfs.Path {
 	for range levels {
 		p = p.Parent()

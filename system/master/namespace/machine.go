@@ -10,7 +10,8 @@ import (
 	"github.com/forebay/forebay/system/master/mounttable"
 )
 
-// Machine is the replicated state. It implements journal.StateMachine.
+// Machine is the replicated state. It implements journal.StateMachine. Its readers see the state of one applied index;
+// what is proposed beyond it is the Evaluator's to know.
 type Machine struct {
 	h     host.Host
 	store inodestore.Store
@@ -28,15 +29,17 @@ type Machine struct {
 	local sync.Map // entryKey -> []effect: proposals of this process, so that applying them decodes nothing
 }
 
+// entryKey names an entry by its epoch and its sequence there, which no two entries of any leader share.
 type entryKey struct{ epoch, sequence uint64 }
 
-// NewMachine opens the state that store holds.
+// NewMachine opens the state that store holds. It fails with Corrupted on records that no version wrote. The store
+// stays the caller's to close.
 func NewMachine(h host.Host, store inodestore.Store) (*Machine, error) {
 	m := &Machine{h: h, store: store}
 	return m, m.reload()
 }
 
-// reload derives everything in memory from the store.
+// reload derives everything in memory from the store. m.mu is held for writing, or nobody else knows m yet.
 func (m *Machine) reload() error {
 	sessions := newSessionTable()
 	if err := sessions.load(m.store); err != nil {
@@ -55,6 +58,8 @@ func (m *Machine) reload() error {
 	return m.reloadMounts()
 }
 
+// reloadMounts makes the mount table anew from its records. Readers take the table without a lock, so one that began
+// before sees the former table whole. The order of locks is reload's.
 func (m *Machine) reloadMounts() error {
 	var mounts []*mounttable.Mount
 	var fault error
@@ -116,7 +121,9 @@ func (m *Machine) FlushedIndex() uint64 { return m.store.FlushedIndex() }
 // Checkpoint implements journal.StateMachine.
 func (m *Machine) Checkpoint(dir string) (uint64, error) { return m.store.Checkpoint(dir) }
 
-// Restore implements journal.StateMachine.
+// Restore implements journal.StateMachine. Waiters for an index that the checkpoint has are woken. When the store
+// refuses, the present state stays and the error is the journal's to handle. Proposals of this process that are not
+// applied yet are forgotten: what becomes of them lies in the checkpoint.
 func (m *Machine) Restore(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

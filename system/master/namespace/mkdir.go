@@ -43,6 +43,8 @@ func (e *Evaluator) MakeDirectory(ctx context.Context, r Request, p dfs.Path, op
 	return out, err
 }
 
+// existing is what making a directory means where something is: fine when parents were asked for and it is a
+// directory, AlreadyExists otherwise.
 func existing(n *inodestore.Inode, recursive bool, p dfs.Path) error {
 	if recursive && n.IsDir() {
 		return nil
@@ -90,8 +92,9 @@ func (t *txn) parents(r *Request, f found, p dfs.Path, recursive bool, persist d
 	return dir, nil
 }
 
-// newDirectory makes a directory. empty tells that its under store has nothing in it either, so that there is nothing to
-// load.
+// newDirectory makes a directory. empty tells that its under store has nothing in it either, so that there is nothing
+// to load. A directory that is new and empty is known to hold no name, which spares the lookup of every file that is
+// made in it.
 func (t *txn) newDirectory(r *Request, parent *inodestore.Inode, name string, mode uint32, persist dfs.PersistState, empty bool) *inodestore.Inode {
 	n := &inodestore.Inode{
 		ID: dfs.InodeID(t.newID()), Parent: parent.ID, Name: name, Type: dfs.TypeDirectory, Mode: mode & 0o7777,
@@ -103,6 +106,7 @@ func (t *txn) newDirectory(r *Request, parent *inodestore.Inode, name string, mo
 	return n
 }
 
+// groupOf is the group of what r makes: its first one, or the directory's when the client named none.
 func groupOf(r *Request, parent *inodestore.Inode) string {
 	if len(r.Identity.Groups) > 0 {
 		return r.Identity.Groups[0]

@@ -9,7 +9,9 @@ import (
 	"github.com/forebay/forebay/system/master/mounttable"
 )
 
-// Mount adds an entry to the mount table, at an existing empty directory or at a path whose parent exists.
+// Mount adds an entry to the mount table, at an existing empty directory or at a path whose parent exists. The mount
+// point becomes a directory that is not loaded: what the store has in it is read when somebody asks. The caller has
+// opened the store and seen its root. The answer's count is the mount's id.
 func (e *Evaluator) Mount(ctx context.Context, r Request, m mounttable.Mount) (Outcome, error) {
 	const what = "mount"
 	var out Outcome
@@ -47,6 +49,7 @@ func (e *Evaluator) Mount(ctx context.Context, r Request, m mounttable.Mount) (O
 	return out, err
 }
 
+// mountable tells whether an existing entry can become a mount point. e.mu is held.
 func (e *Evaluator) mountable(dir *inodestore.Inode, p dfs.Path) error {
 	if !dir.IsDir() {
 		return dfs.Errorf(dfs.NotDirectory, "mount", string(p), "a file has this name")
@@ -61,7 +64,9 @@ func (e *Evaluator) mountable(dir *inodestore.Inode, p dfs.Path) error {
 	return err
 }
 
-// Unmount takes a mount and all of its metadata out of the namespace; the under store stays as it is.
+// Unmount takes a mount and all of its metadata out of the namespace; the under store stays as it is. NotEmpty while
+// another mount lies below. The directory goes with everything in it, in steps (CollectGarbage); workers are told to
+// drop the files' data as each step takes them. Whether files wait to be persisted is the caller's to ask before.
 func (e *Evaluator) Unmount(ctx context.Context, r Request, p dfs.Path) (Outcome, error) {
 	const what = "unmount"
 	var out Outcome

@@ -8,7 +8,9 @@ import (
 	"github.com/forebay/forebay/system/master/inodestore"
 )
 
-// OpenSession begins a session; the same nonce finds the same session again.
+// OpenSession begins a session; the same nonce finds the same session again. ResourceExhausted at maxSessions. A
+// client that got no answer asks again with its nonce, at any leader. client is for people; it is cut at the length of
+// a name.
 func (e *Evaluator) OpenSession(ctx context.Context, nonce uint64, client string) (*Ticket, dfs.SessionID, error) {
 	var id dfs.SessionID
 	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {
@@ -30,6 +32,7 @@ func (e *Evaluator) OpenSession(ctx context.Context, nonce uint64, client string
 	return t, id, err
 }
 
+// sessionOf finds a nonce's session, proposed or applied; 0 when there is none. e.mu is held.
 func (e *Evaluator) sessionOf(nonce uint64) dfs.SessionID {
 	if id := e.nonces[nonce]; id != 0 {
 		return id
@@ -59,7 +62,9 @@ func (m *Machine) HasSession(id dfs.SessionID) bool {
 }
 
 // CloseSession forgets a session and abandons what it was writing. The writes are gathered under the evaluator's lock:
-// what is not applied yet is in the overlay, which only that lock lets go.
+// what is not applied yet is in the overlay, which only that lock lets go. From the moment it is evaluated the
+// session's mutations are refused (closing), so nothing begins that nobody would end. A session that is not known is
+// no error.
 func (e *Evaluator) CloseSession(ctx context.Context, id dfs.SessionID) error {
 	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {
 		writes := e.view.openWrites(id)

@@ -8,7 +8,9 @@ import (
 )
 
 // overlay is what the leader has proposed and not yet applied. With the applied state beneath it, it is the state that
-// the next request is checked against. Evaluator.mu guards it.
+// the next request is checked against. Evaluator.mu guards it. A value stays until the entry that proposed it last is
+// applied, so the order in which applied entries are noticed does not matter: an earlier one finds a later sequence
+// and leaves the value alone.
 type overlay struct {
 	base    inodestore.Reader
 	dirs    map[dfs.InodeID]map[string]pendingInode
@@ -22,6 +24,7 @@ type pendingInode struct {
 	sequence uint64
 }
 
+// pendingRecord is the same for a record.
 type pendingRecord struct {
 	value    []byte // nil: deleted
 	sequence uint64
@@ -54,6 +57,7 @@ func (o *overlay) Child(parent dfs.InodeID, name string) (*inodestore.Inode, err
 	return n, err
 }
 
+// record is a record as it will be; the argument of Child holds for it too. The value must not be changed.
 func (o *overlay) record(t inodestore.Table, key []byte) ([]byte, error) {
 	if p, ok := o.records[recordKey{t, string(key)}]; ok {
 		return p.value, nil
@@ -73,7 +77,8 @@ func (o *overlay) openWrites(id dfs.SessionID) []dfs.InodeID {
 	return out
 }
 
-// hasChildren tells whether a directory will have entries.
+// hasChildren tells whether a directory will have entries. It costs as much as there are pending entries of dir, and
+// one applied entry, or as many as are about to be deleted.
 func (o *overlay) hasChildren(dir dfs.InodeID) (bool, error) {
 	names := o.dirs[dir]
 	for _, p := range names {
@@ -105,6 +110,7 @@ func (o *overlay) note(e *effect, sequence uint64) {
 	}
 }
 
+// put sets what an entry of a directory will be.
 func (o *overlay) put(parent dfs.InodeID, name string, p pendingInode) {
 	names := o.dirs[parent]
 	if names == nil {
@@ -129,6 +135,7 @@ func (o *overlay) forget(e *effect, sequence uint64) {
 	}
 }
 
+// drop is forget for one entry of a directory; a directory with nothing pending takes no memory.
 func (o *overlay) drop(parent dfs.InodeID, name string, sequence uint64) {
 	names := o.dirs[parent]
 	if names[name].sequence != sequence {

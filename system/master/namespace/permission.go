@@ -28,6 +28,7 @@ func allowed(r *Request, n *inodestore.Inode, want uint32) bool {
 	return n.Mode>>shift&want == want
 }
 
+// demand refuses when r lacks all of want on n. The error names what was asked, of whom the entry is, and its mode.
 func demand(r *Request, n *inodestore.Inode, want uint32, op string, p dfs.Path) error {
 	if allowed(r, n, want) {
 		return nil

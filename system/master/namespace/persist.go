@@ -13,7 +13,8 @@ type ToPersist struct {
 	Inode *inodestore.Inode
 }
 
-// PersistQueue lists up to limit files to persist, from an inode id on.
+// PersistQueue lists up to limit files to persist, from an inode id on. Files whose directory was removed are left
+// out; they go with it. It is read in pages by the leader, so that a million files that wait cost no memory.
 func (m *Machine) PersistQueue(from dfs.InodeID, limit int) ([]ToPersist, error) {
 	var queue []ToPersist
 	err := m.View(func(r inodestore.Reader) error {
@@ -31,7 +32,8 @@ func (m *Machine) PersistQueue(from dfs.InodeID, limit int) ([]ToPersist, error)
 	return queue, err
 }
 
-// RequestPersist puts a completed file that only workers have on the queue.
+// RequestPersist puts a completed file that only workers have on the queue. What is persisted or waits already is no
+// error and changes nothing. Incomplete for a file without content.
 func (e *Evaluator) RequestPersist(ctx context.Context, r Request, p dfs.Path) (Outcome, error) {
 	return e.change(ctx, r, p, "persist", func(n *inodestore.Inode) error {
 		if err := demand(&r, n, permWrite, "persist", p); err != nil {
@@ -52,7 +54,9 @@ func (e *Evaluator) RequestPersist(ctx context.Context, r Request, p dfs.Path) (
 }
 
 // SetPersisted records that the under store has version v of the file at p. It answers Stale when the file moved, was
-// removed, or has another version: then what was written must be taken back.
+// removed, or has another version: then what was written must be taken back. It asks for no permission: it is the
+// leader's own. claim is what the caller holds on p, so that nothing renames the file between the store and this
+// entry.
 func (e *Evaluator) SetPersisted(ctx context.Context, claim *Claim, p dfs.Path, id dfs.InodeID, version uint32, fingerprint string) error {
 	t, err := e.do(ctx, Request{Superuser: "", Claim: claim, Identity: dfs.Identity{User: "root"}}, []dfs.Path{p}, func(t *txn) error {
 		n, err := located(e.view, e.view.record, id)

@@ -16,8 +16,10 @@ var (
 	metaAddress  = "address/"           // ‖ member id -> its address for clients
 )
 
+// idKey is an id as a key: big endian, so that records sort by id.
 func idKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }
 
+// keyID is the id that a key begins with; 0, which no inode, session or mount has, for a key that is too short.
 func keyID(key []byte) uint64 {
 	if len(key) < 8 {
 		return 0
@@ -62,6 +64,7 @@ func (l location) encode() []byte {
 	return append(binary.AppendUvarint(nil, uint64(l.parent)), l.name...)
 }
 
+// decodeLocation reads the value of TableLocation; Corrupted for bytes that no version wrote.
 func decodeLocation(b []byte) (location, error) {
 	parent, n := binary.Uvarint(b)
 	if n <= 0 {
@@ -71,6 +74,9 @@ func decodeLocation(b []byte) (location, error) {
 }
 
 // openWrite says who is writing a version and where its file is found: the value of TableOpenWrite, at the inode's id.
+// There is at most one for each inode; it names the version, so that a writer who was overtaken is told by that alone.
+// An inode has one exactly while Writing is set, and it leads to the inode's place at every moment (checkRecords holds
+// both).
 type openWrite struct {
 	location
 	version   uint32
@@ -87,6 +93,8 @@ func (w openWrite) encode() []byte {
 	return append(dst, w.name...)
 }
 
+// decodeOpenWrite reads the value of TableOpenWrite; Corrupted for bytes that no version wrote. The name is what is
+// left at the end, so it needs no length.
 func decodeOpenWrite(b []byte) (openWrite, error) {
 	d := decoder{b: b}
 	w := openWrite{version: uint32(d.uvarint()), session: dfs.SessionID(d.uvarint()), writeType: dfs.WriteType(d.byte())}

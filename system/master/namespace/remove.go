@@ -39,6 +39,7 @@ func (e *Evaluator) Remove(ctx context.Context, r Request, p dfs.Path, op *proto
 	return out, err
 }
 
+// planRemove checks a removal, without effects. e.mu is held.
 func (e *Evaluator) planRemove(r *Request, p dfs.Path, op *proto.Remove) (*inodestore.Inode, error) {
 	const what = "remove"
 	if p.IsRoot() {

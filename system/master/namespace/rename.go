@@ -8,7 +8,9 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
-// Rename moves a file or directory. onReplaced is told of a file that it replaced.
+// Rename moves a file or directory. onReplaced is told of a file that it replaced. It is one entry, whatever lies
+// below. What the target had is replaced as rename(2) has it: a file by a file, an empty directory by a directory. A
+// file that is being written goes on being written at its new path.
 func (e *Evaluator) Rename(ctx context.Context, r Request, from, to dfs.Path, op *proto.Rename, onReplaced Removed) (Outcome, error) {
 	var out Outcome
 	var err error
@@ -45,7 +47,8 @@ func (e *Evaluator) Rename(ctx context.Context, r Request, from, to dfs.Path, op
 	return out, err
 }
 
-// relocate makes the records that lead to an inode lead to its new place.
+// relocate makes the records that lead to an inode lead to its new place. The TTL and persist records name the inode
+// by id and stay as they are.
 func (t *txn) relocate(moved *inodestore.Inode) error {
 	if needsLocation(moved) {
 		t.putLocation(moved)
@@ -62,6 +65,8 @@ func (t *txn) relocate(moved *inodestore.Inode) error {
 	return nil
 }
 
+// renamePlan is what a rename will do: source goes to parent under the target's name, in place of replaced if that is
+// there. same tells that the two are one inode already, and nothing is to be done.
 type renamePlan struct {
 	source, replaced, parent *inodestore.Inode
 	same                     bool
@@ -75,6 +80,8 @@ func (e *Evaluator) CheckRename(r Request, from, to dfs.Path, noReplace bool) (s
 	return plan.source, err
 }
 
+// planRename checks a rename against what is applied and proposed, without effects. The order of its checks is
+// rename(2)'s where that has one: paths first, then the source, then the target. e.mu is held.
 func (e *Evaluator) planRename(r *Request, from, to dfs.Path, noReplace bool) (renamePlan, error) {
 	const what = "rename"
 	var plan renamePlan
@@ -119,6 +126,8 @@ func (e *Evaluator) planRename(r *Request, from, to dfs.Path, noReplace bool) (r
 	return plan, e.checkReplace(src.inode, dst.inode, to)
 }
 
+// checkRenamePaths refuses what the paths alone make impossible: the root, a directory into itself, mount points and
+// what lies above them, and two different stores, between which nothing moves in one step.
 func (e *Evaluator) checkRenamePaths(from, to dfs.Path) error {
 	const what = "rename"
 	if from.IsRoot() || to.IsRoot() {
@@ -144,6 +153,7 @@ func (e *Evaluator) checkRenamePaths(from, to dfs.Path) error {
 	return nil
 }
 
+// checkReplace tells whether source may take the place of target. e.mu is held.
 func (e *Evaluator) checkReplace(source, target *inodestore.Inode, to dfs.Path) error {
 	const what = "rename"
 	switch {

@@ -5,8 +5,10 @@ import (
 	"github.com/forebay/forebay/system/master/inodestore"
 )
 
-// replay finds the answer of a mutation that was evaluated before (contract C2). It looks for the answer before it looks
-// at any bound: a session that is refused new mutations must still get its old answers.
+// replay finds the answer of a mutation that was evaluated before (contract C2). It looks for the answer before it
+// looks at any bound: a session that is refused new mutations must still get its old answers. nil, nil means that the
+// mutation is new, and the session may have it. e.mu is held; Machine.mu is taken under it, so that an answer is found
+// either here or there while its entry is being applied.
 func (e *Evaluator) replay(r Request) (*Ticket, error) {
 	if r.Sequence == 0 && r.Session == 0 {
 		return nil, nil

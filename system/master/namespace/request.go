@@ -21,6 +21,8 @@ type Request struct {
 	OnlyIf func(*inodestore.Inode) bool
 }
 
+// onlyIf answers Stale when the condition of the request does not hold any more: the caller decides anew, or lets it
+// be.
 func (r *Request) onlyIf(n *inodestore.Inode, op string, p dfs.Path) error {
 	if r.OnlyIf == nil || r.OnlyIf(n) {
 		return nil
@@ -28,10 +30,14 @@ func (r *Request) onlyIf(n *inodestore.Inode, op string, p dfs.Path) error {
 	return dfs.Errorf(dfs.Stale, op, string(p), "it changed since this was decided")
 }
 
+// super tells whether permission checks are passed: for root, and for the user that the master runs as.
 func (r *Request) super() bool { return r.Identity.Superuser(r.Superuser) }
 
 // do evaluates one operation. f checks first and adds effects last: an error from it leaves nothing behind. An error
-// that comes back with ok true is f's verdict on the (perhaps pending) state, to be answered after Settle.
+// that comes back with ok true is f's verdict on the (perhaps pending) state, to be answered after Settle. It waits
+// with ctx for a place in the batch and for claims; once f has run nothing waits, and the ticket is the caller's to
+// wait for. The errors are those of the leadership's end, SessionExpired, ResourceExhausted for a session that
+// acknowledges nothing, and f's own.
 func (e *Evaluator) do(ctx context.Context, r Request, paths []dfs.Path, f func(t *txn) error) (*Ticket, error) {
 	for {
 		e.mu.Lock()
@@ -64,7 +70,8 @@ func (e *Evaluator) do(ctx context.Context, r Request, paths []dfs.Path, f func(
 	return t.commit(r), nil
 }
 
-// obstacle is what to wait for before evaluating: a full batch, or a claim.
+// obstacle is what to wait for before evaluating: a full batch, or a claim. nil when evaluation may go on, also when
+// the leadership has ended, which do then tells. e.mu is held.
 func (e *Evaluator) obstacle(r Request, paths []dfs.Path) host.Event {
 	if e.failed != nil {
 		return nil

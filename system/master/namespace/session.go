@@ -36,6 +36,7 @@ func newSessionTable() *sessionTable {
 	return &sessionTable{byID: map[dfs.SessionID]*session{}, byNonce: map[uint64]dfs.SessionID{}}
 }
 
+// sessionHead is the value of a session's head record: the nonce, then the client's name.
 func sessionHead(nonce uint64, client string) []byte {
 	return append(binary.BigEndian.AppendUint64(nil, nonce), client...)
 }
@@ -67,7 +68,9 @@ func (t *sessionTable) observe(key, value []byte) error {
 	return nil
 }
 
-// remember adds answers and returns nothing when the session is gone.
+// remember adds answers and returns nothing when the session is gone. An answer that comes after the session's end is
+// dropped, by every replica alike: its client has nobody left to ask. The answers become one record, keyed by the
+// lowest sequence among them.
 func (t *sessionTable) remember(a *sessionAnswers) *session {
 	s := t.byID[a.session]
 	if s == nil || len(a.answers) == 0 {
@@ -120,6 +123,8 @@ func (s *session) trim() {
 	}
 }
 
+// answersKey is where a session keeps the answers of one entry. Session ids have 8 bytes, so a head record, which is
+// the id alone, sorts before the answers of its session.
 func answersKey(id dfs.SessionID, first uint64) []byte {
 	return binary.BigEndian.AppendUint64(idKey(uint64(id)), first)
 }

@@ -58,7 +58,10 @@ func (m *Machine) PathOf(id dfs.InodeID) (p dfs.Path, n *inodestore.Inode, err e
 	return p, n, err
 }
 
-// List answers one page of a directory: the entries after a name. Call it inside View.
+// List answers one page of a directory: the entries after a name. Call it inside View. A file lists itself. after need
+// not exist: the page begins with the first name greater than it, so a listing goes on although entries come and go.
+// next is "" at the end. A page holds at most MaxListEntries and somewhat more than maxListBytes, since one inode is
+// always given whole.
 func (m *Machine) List(r inodestore.Reader, req *Request, p dfs.Path, after string, limit int) (entries []*inodestore.Inode, next string, err error) {
 	const what = "list"
 	f, err := lookup(r, req, p)
@@ -91,7 +94,8 @@ func (m *Machine) List(r inodestore.Reader, req *Request, p dfs.Path, after stri
 	return entries, next, dfs.Wrap(err, what, string(p))
 }
 
-// ToProto is an inode as clients see it.
+// ToProto is an inode as clients see it. mounts is the table at the time of the answer: it says which store has the
+// file, and under which path.
 func ToProto(n *inodestore.Inode, p dfs.Path, mounts *mounttable.Table) *proto.FileStatus {
 	s := &proto.FileStatus{
 		Id: uint64(n.ID), Path: string(p), Type: uint32(n.Type), Length: n.Length, BlockSize: n.BlockSize,

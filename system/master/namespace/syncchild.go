@@ -6,6 +6,9 @@ import (
 	"github.com/forebay/forebay/system/ufs"
 )
 
+// syncChild brings one child in line and tells whether anything changed. The cases are in the order of what protects
+// them: what is being written or is newer here stays whatever the store says; a directory goes by its own rules; what
+// is left is replaced, refreshed or dropped.
 func (t *txn) syncChild(parent *inodestore.Inode, entry SyncEntry, dir dfs.Path, onRemoved Removed) (bool, error) {
 	n, err := t.e.view.Child(parent.ID, entry.Name)
 	if err != nil {
@@ -83,6 +86,9 @@ func (t *txn) refresh(n *inodestore.Inode, entry ufs.Entry) bool {
 	return true
 }
 
+// addFromStore adds what the store has and the namespace did not know, with the store's owner and mode, or the
+// directory's owner and usual modes where the store has none. Sizes are taken as the store says, within bounds: a
+// negative one is 0, and blocks grow until their number is within MaxFileBlocks. A directory is not loaded.
 func (t *txn) addFromStore(parent *inodestore.Inode, entry ufs.Entry) error {
 	n := &inodestore.Inode{
 		ID: dfs.InodeID(t.newID()), Parent: parent.ID, Name: entry.Name, Mode: entry.Mode, Owner: entry.Owner, Group: entry.Group,

@@ -6,7 +6,9 @@ import (
 	"github.com/forebay/forebay/system/master/inodestore"
 )
 
-// txn gathers one operation's effects; they join the open batch together or not at all.
+// txn gathers one operation's effects; they join the open batch together or not at all. Evaluator.mu is held for the
+// whole life of one. Reads go to e.view, which does not have the txn's own effects yet: an operation that touches an
+// inode twice has to carry the changed copy along.
 type txn struct {
 	e       *Evaluator
 	effects []effect
@@ -14,14 +16,19 @@ type txn struct {
 	answer  answer
 }
 
+// putInode sets n at its parent and name. n must not be changed afterwards: the overlay, the store and readers share
+// it.
 func (t *txn) putInode(n *inodestore.Inode) {
 	t.effects = append(t.effects, effect{kind: effectPutInode, inode: n})
 }
 
+// deleteInode takes n out of its place. Its records are the caller's to delete; drop does both.
 func (t *txn) deleteInode(n *inodestore.Inode) {
 	t.effects = append(t.effects, effect{kind: effectDeleteInode, parent: n.Parent, name: n.Name})
 }
 
+// putRecord sets a record. Key and value must not be changed afterwards; a nil value would read as a deletion, so an
+// empty one is []byte{}.
 func (t *txn) putRecord(table inodestore.Table, key, value []byte) {
 	t.effects = append(t.effects, effect{kind: effectPutRecord, table: table, key: key, value: value})
 }
@@ -30,10 +37,13 @@ func (t *txn) deleteRecord(table inodestore.Table, key []byte) {
 	t.effects = append(t.effects, effect{kind: effectDeleteRecord, table: table, key: key})
 }
 
-// then runs f on the leader once the effects are applied.
+// then runs f on the leader once the effects are applied. f runs before the callers are answered, in batches' order of
+// being noticed, without any lock of the evaluator. It does not run when the leadership ends first, so only soft state
+// may rest on it.
 func (t *txn) then(f func()) { t.after = append(t.after, f) }
 
-// newID gives out the next inode, session or mount id, reserving a range in the log first.
+// newID gives out the next inode, session or mount id, reserving a range in the log first. Ids are never used again,
+// also when the operation that took one fails: gaps cost nothing, and a worker may know the id already.
 func (t *txn) newID() uint64 {
 	e := t.e
 	if e.nextID >= e.reserved {

@@ -11,7 +11,8 @@ type applyWaiter struct {
 	ready host.Event
 }
 
-// WaitApplied returns once index is applied here.
+// WaitApplied returns once index is applied here. The index is noted before it is looked at a second time, so that an
+// Apply in between wakes the waiter. An error is ctx's, and leaves nothing behind.
 func (m *Machine) WaitApplied(ctx context.Context, index uint64) error {
 	if m.store.AppliedIndex() >= index {
 		return nil
@@ -42,6 +43,7 @@ func (m *Machine) forgetWaiter(e host.Event) {
 	}
 }
 
+// wakeApplied wakes who waits for an index up to this one. The store has it already.
 func (m *Machine) wakeApplied(index uint64) {
 	m.waitMu.Lock()
 	defer m.waitMu.Unlock()

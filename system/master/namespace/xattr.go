@@ -13,7 +13,9 @@ const (
 	maxXattrTotal = 256 << 10
 )
 
-// SetXattr sets or removes one extended attribute.
+// SetXattr sets or removes one extended attribute. NotFound for a removal or a replacement of what is not there,
+// AlreadyExists for a creation of what is, InvalidArgument for a name or value beyond its bound, NoSpace when all
+// values together are.
 func (e *Evaluator) SetXattr(ctx context.Context, r Request, p dfs.Path, op *proto.SetXattr) (Outcome, error) {
 	const what = "set xattr"
 	return e.change(ctx, r, p, what, func(n *inodestore.Inode) error {
@@ -35,6 +37,8 @@ func (e *Evaluator) SetXattr(ctx context.Context, r Request, p dfs.Path, op *pro
 	}, nil)
 }
 
+// changeXattr makes a new map, since the stored inode shares its own with readers. What is replaced does not count
+// against the bound.
 func changeXattr(n *inodestore.Inode, op *proto.SetXattr, p dfs.Path) error {
 	total := len(op.Name) + len(op.Value)
 	all := make(map[string][]byte, len(n.Xattr)+1)

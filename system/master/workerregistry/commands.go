@@ -14,7 +14,9 @@ const maxCommands = 20_000
 // commandsPerHeartbeat bounds one answer.
 const commandsPerHeartbeat = 2_000
 
-// Heartbeat notes that a worker lives, and takes what it is to be told. ok is false when it must register.
+// Heartbeat notes that a worker lives, and takes what it is to be told. ok is false when it must register. Commands
+// are taken out as they are answered, the oldest first; an answer that is lost on the wire loses them, which the
+// caller's protocol makes up for.
 func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (commands []*proto.WorkerCommand, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -31,7 +33,8 @@ func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (comman
 	return commands, true
 }
 
-// Tell queues a command for a live worker.
+// Tell queues a command for a live worker. A worker that is not live is told nothing: it registers before anything
+// else. At maxCommands everything that waits is dropped, and the worker registers anew instead.
 func (r *Registry) Tell(id dfs.WorkerID, c *proto.WorkerCommand) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -43,7 +43,8 @@ func New(lostAfter time.Duration) *Registry {
 	return &Registry{lostAfter: lostAfter, workers: map[dfs.WorkerID]*worker{}}
 }
 
-// Begin starts a registration and returns its lease. An earlier lease of the same worker ends.
+// Begin starts a registration and returns its lease. An earlier lease of the same worker ends. Commands that waited
+// for the worker are kept, unless they had overflown: the registration makes up for those.
 func (r *Registry) Begin(info *proto.WorkerInfo, now time.Time) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,7 +103,8 @@ func (r *Registry) Touch(id dfs.WorkerID, lease uint64, now time.Time) bool {
 	return true
 }
 
-// Expire marks workers that were silent too long as lost, and returns them.
+// Expire marks workers that were silent too long as lost, and returns them. A lost worker's commands are dropped; its
+// blocks are the caller's to drop. Each loss is told once.
 func (r *Registry) Expire(now time.Time) []dfs.WorkerID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -128,7 +130,8 @@ func (r *Registry) Live(id dfs.WorkerID) bool {
 	return w != nil && w.live
 }
 
-// Settled tells whether every live worker has reported all of its blocks.
+// Settled tells whether every live worker has reported all of its blocks. False while none has ever registered: then
+// nothing is known of any block.
 func (r *Registry) Settled() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
