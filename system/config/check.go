@@ -57,7 +57,7 @@ func (l *Loaded) check() error {
 // problem says why a key's value cannot work; why is empty when it can.
 type problem struct{ key, why string }
 
-// when is a problem if bad.
+// when is a problem if bad. why is what would be right.
 func when(key string, bad bool, why string) problem {
 	if !bad {
 		return problem{}
@@ -101,7 +101,8 @@ func addresses(key string, values []string) problem {
 	return problem{}
 }
 
-// peers checks the form only; that the addresses answer is for the election to find.
+// peers checks the form only; that the addresses answer is for the election to find, and that this master is among them for
+// its start, which a client with the same file has nothing to do with.
 func peers(values []string) problem {
 	for _, v := range values {
 		id, where, ok := strings.Cut(v, "=")

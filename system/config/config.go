@@ -5,6 +5,30 @@
 // A key is the path of yaml tags, "master.journal.dir". Its environment variable is FOREBAY_MASTER_JOURNAL_DIR. Sizes
 // take units ("64MiB", "10GB"), durations too ("500ms"). Every address is loopback unless it is set: opening a service
 // to a network is a decision.
+//
+// # The life of a value
+//
+// Load begins with Default, then lets each source set what it has: file, environment, flags. Whatever the source, a value
+// arrives as text at loader.set, which parses it as its field's type and notes the place it came from ("/etc/x.yaml:7",
+// "environment FOREBAY_CLIENT_TIMEOUT", "flag --timeout"). Only lists and tiers that a file writes as sequences go another
+// way, since their entries may hold the separators of the text form. When all sources are done, check looks at the values
+// together. The result is not changed any more.
+//
+// # Mistakes
+//
+// A key that does not exist, a value of the wrong form, and one that cannot work are errors, never warnings: a process that
+// starts with a setting other than the one that was meant is found out much later. Each names the place, the key, what was
+// found and what would be right, for a key also the nearest one that exists.
+//
+// # Secrets
+//
+// What people see passes through field.shown: fields with the tag secret are masked whole, and in every other value the
+// passwords of URIs and the parameters with a secret's name (MaskURI). The program gets values as they were set.
+//
+// # A new key
+//
+// Add a field with the tags yaml and doc, its default, and a check if not every value of its type works. File, environment,
+// flags, listing and documentation follow from the field.
 package config
 
 import (
@@ -13,7 +37,8 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// Config is the whole tree.
+// Config is the whole tree. Every process reads the same one and uses its own sections, so that one file can serve a machine
+// that runs several.
 type Config struct {
 	Log    Log    `yaml:"log"`
 	Master Master `yaml:"master"`
@@ -103,14 +128,15 @@ type Worker struct {
 	Scrub     Scrub         `yaml:"scrub"`
 }
 
-// Tier is one kind of storage of a worker.
+// Tier is one kind of storage of a worker. Capacity is what the worker fills, not what the disk has: leave room for others.
 type Tier struct {
 	Name     string `yaml:"name"` // MEM, SSD or HDD
 	Dir      string `yaml:"dir"`
 	Capacity Size   `yaml:"capacity"`
 }
 
-// Watermark says when a tier makes room in the background, as shares of its capacity.
+// Watermark says when a tier makes room in the background, as shares of its capacity. Low is below High: the distance is
+// what one run of eviction frees.
 type Watermark struct {
 	High float64 `yaml:"high" doc:"share of a tier's capacity at which eviction begins"`
 	Low  float64 `yaml:"low" doc:"share at which it stops"`
@@ -121,7 +147,8 @@ type Scrub struct {
 	Rate Size `yaml:"rate" doc:"bytes a second read to verify checksums; 0: none"`
 }
 
-// Client configures clients: the command line, gateways and mounts.
+// Client configures clients: the command line, gateways and mounts. Programs that use package client directly have its
+// Config instead.
 type Client struct {
 	Masters     []string      `yaml:"masters" doc:"addresses of all masters"`
 	User        string        `yaml:"user" doc:"on whose behalf; empty: the user of the process"`
@@ -145,7 +172,8 @@ type Replication struct {
 	Durable int `yaml:"durable" doc:"workers that have a block before an ASYNC_THROUGH write is acknowledged"`
 }
 
-// Default is the configuration of a process that was told nothing.
+// Default is the configuration of a process that was told nothing. It is made anew for each caller, and passes check. Its
+// directories are relative to where the process runs, for trying out; an installation names absolute ones.
 func Default() *Config {
 	return &Config{
 		Log: Log{Level: "info", Format: "text"},

@@ -133,7 +133,7 @@ func (f field) String() string {
 	}
 }
 
-// splitList drops blanks and empty entries, so that a trailing comma does no harm.
+// splitList reads a list from one text, separated by commas. It drops blanks and empty entries, so that a trailing comma does no harm.
 func splitList(text string) []string {
 	var list []string
 	for part := range strings.SplitSeq(text, ",") {
@@ -144,7 +144,8 @@ func splitList(text string) []string {
 	return list
 }
 
-// parseTiers reads "NAME:DIR:CAPACITY,...". A directory may contain colons.
+// parseTiers reads "NAME:DIR:CAPACITY,...". A directory may contain colons, but no comma: that takes a file with a sequence.
+// Whether names and capacities make sense is for check, which sees tiers from all sources.
 func parseTiers(text string) ([]Tier, error) {
 	var tiers []Tier
 	for _, part := range splitList(text) {
@@ -161,7 +162,7 @@ func parseTiers(text string) ([]Tier, error) {
 	return tiers, nil
 }
 
-// nearest is the key most like text, for whoever mistyped one.
+// nearest is the key most like text, for whoever mistyped one; of several the first. "" when there are no keys.
 func nearest(text string, keys []string) string {
 	best, bestDistance := "", -1
 	for _, key := range keys {

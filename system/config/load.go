@@ -79,6 +79,7 @@ func (l *Loaded) Settings() []Setting {
 	return all
 }
 
+// origin is where a key's value came from: "default", or what the source's set noted.
 func (l *Loaded) origin(key string) string {
 	if o, ok := l.origins[key]; ok {
 		return o
@@ -126,7 +127,8 @@ func (l *loader) unknown(key, origin string) error {
 	return dfs.Errorf(dfs.InvalidArgument, "configure", origin, "there is no key %s; the nearest is %s", key, nearest(key, l.keys))
 }
 
-// file applies a file. One that was named must exist; the default one may be absent.
+// file applies a file: the one named by a flag, else by the environment, else the default one. One that was named must exist;
+// the default one may be absent, and must be readable if it is there.
 func (l *loader) file(named, fromEnvironment string) error {
 	path := named
 	if path == "" {
@@ -148,7 +150,9 @@ func (l *loader) file(named, fromEnvironment string) error {
 	return l.yaml(path, text)
 }
 
-// environment applies the variables that are keys. One with our prefix that is none is a mistake worth telling.
+// environment applies the variables that are keys. One with our prefix that is none is a mistake worth telling, if it begins
+// as those of keys do or is nearly one of them. They are applied in the order of their names, so that errors and aliases do
+// not depend on the environment's order.
 func (l *loader) environment(environ map[string]string) error {
 	names := make(map[string]string, len(l.keys))
 	for _, key := range l.keys {
@@ -194,6 +198,7 @@ func variables(environ []string) map[string]string {
 	return all
 }
 
+// sortedKeys is m's keys in order, for whatever people see or what depends on order.
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {

@@ -30,7 +30,7 @@ func (l *loader) yaml(path string, text []byte) error {
 	return l.node(path, "", document.Content[0])
 }
 
-// node applies what stands at key. It descends only into keys that exist, which bounds its depth whatever the file has,
+// node applies what stands at key, "" for the whole document: a value where key is one, a section otherwise. It descends only into keys that exist, which bounds its depth whatever the file has,
 // anchors that contain themselves included.
 func (l *loader) node(path, key string, n *yaml.Node) error {
 	if n.Kind == yaml.AliasNode {

@@ -1,6 +1,7 @@
 // Package metrics is how a process shows itself: a registry of Prometheus metrics with one naming scheme, the HTTP door
 // with /metrics, /healthz and /readyz, and the set-up of logging. It owns no metric; every package registers its own
-// through a Registry that is handed to it. It decides nothing: what healthy and ready mean is injected.
+// through a Registry that is handed to it. There is no global registry: several processes' parts may live in one, as in tests
+// and in an embedded cluster. It decides nothing: what healthy and ready mean is injected.
 package metrics
 
 import (

@@ -28,7 +28,8 @@ type Master struct {
 	stop   once
 }
 
-// RunMaster runs a master until ctx ends, then hands leadership over and stops.
+// RunMaster runs a master until ctx ends, then hands leadership over and stops, within stopTimeout. The process is the
+// master's alone: its garbage collection is set for that.
 func RunMaster(ctx context.Context, h host.Host, cfg *config.Config, log *slog.Logger) error {
 	tuneMemory(&cfg.Master)
 	return run(ctx, h, log, "master", func() (stoppable, error) {
@@ -160,10 +161,12 @@ func parsePeers(c *config.Master) ([]journal.Member, error) {
 	return members, nil
 }
 
-// rootURI is the under store mounted at / of a new cluster.
+// rootURI is the under store mounted at / of a new cluster; "" leaves / to be mounted by an operator. A cluster that has a
+// mount already is left as it is.
 func rootURI(c *config.Master) string { return c.Root.URI }
 
-// processUser is who the process runs as: the superuser.
+// processUser is who the process runs as: the superuser. Where there is no such thing as a user, as in some containers, it is
+// root.
 func processUser() (name, group string) {
 	u, err := user.Current()
 	if err != nil {
@@ -176,7 +179,8 @@ func processUser() (name, group string) {
 	return u.Username, group
 }
 
-// exportMaster shows what an operator watches of a master.
+// exportMaster shows what an operator watches of a master. Gauges are read on each scrape, also of a master that does not
+// lead.
 func exportMaster(reg *metrics.Registry, m *master.Master) {
 	for name, read := range m.Gauges() {
 		reg.GaugeFunc(name, "see docs/operate.md", read)

@@ -16,7 +16,9 @@ const (
 	defaultGCPercent = 100
 )
 
-// tuneMemory sets how the process of one master collects garbage. GOGC and GOMEMLIMIT in the environment come first.
+// tuneMemory sets how the process of one master collects garbage. GOGC and GOMEMLIMIT in the environment come first. It is
+// for processes that are a master and nothing else: an embedded cluster, or a test, has other tenants on its heap. A limit
+// is a mark for the collector, not a bound that kills: a master that needs more gets it, at the price of collections.
 func tuneMemory(c *config.Master) {
 	if before := debug.SetGCPercent(masterGCPercent); before != defaultGCPercent {
 		debug.SetGCPercent(before)

@@ -24,7 +24,8 @@ func newOpener(h host.Host, d drivers.Drivers, reg *metrics.Registry) *opener {
 	return o
 }
 
-// open opens a store and wraps it. The order, from the inside: count each attempt, retry, and what is left is final.
+// open opens a store and wraps it. The order, from the inside: count each attempt, retry, and what is left is final, so that
+// nobody above tries again what has been tried for long enough. An error to open is final too. The caller closes the store.
 func (o *opener) open(ctx context.Context, uri string, options map[string]string) (ufs.Store, error) {
 	s, err := o.drivers.Open(ctx, o.h, uri, options)
 	if err != nil {
@@ -33,7 +34,8 @@ func (o *opener) open(ctx context.Context, uri string, options map[string]string
 	return ufs.Final(ufs.Retry(o.h, ufs.Metrics(o.h, s, o.counters), ufs.RetryOptions{})), nil
 }
 
-// exportStores shows the under-store counters, two series an operation.
+// exportStores shows the under-store counters, two series an operation. They are read when they are asked for, and cost
+// nothing until then.
 func exportStores(reg *metrics.Registry, c *ufs.Counters) {
 	for i, op := range c.Snapshot() {
 		reg.CounterFunc(op.Op.String()+"_total", "under-store requests of this kind, each attempt counted",

@@ -60,7 +60,8 @@ type Cluster struct {
 	workers []*Worker
 }
 
-// Up runs an embedded cluster until ctx ends, and says on Out how to use it.
+// Up runs an embedded cluster until ctx ends, and says on Out how to use it. An end of ctx is a clean stop and no error, also
+// when it comes before the cluster is ready.
 func Up(ctx context.Context, h host.Host, cfg UpConfig) error {
 	c, err := StartCluster(h, cfg)
 	if err != nil {
@@ -189,7 +190,7 @@ func (l layout) masterAddresses() []string {
 }
 
 // start starts masters, waits for a leader, and starts workers. What was started is kept for Stop, also when a later one
-// fails.
+// fails. All masters come before the wait: a quorum needs most of them to elect one.
 func (c *Cluster) start(log *slog.Logger) error {
 	for i := range c.layout.Masters {
 		m, err := StartMaster(c.h, c.masterConfig(i), log.With("node", fmt.Sprintf("m%d", i+1)), drivers.Drivers{})
@@ -265,7 +266,8 @@ func (c *Cluster) workerConfig(i int) (*config.Config, error) {
 // Masters lists the addresses of the masters, for clients.
 func (c *Cluster) Masters() []string { return c.layout.masterAddresses() }
 
-// Ready waits until a master leads and every worker has registered with it.
+// Ready waits until a master leads and every worker has registered with it, at most upReadyTimeout. Workers that are slow to
+// recover their tiers make it late, not wrong: it may be called again.
 func (c *Cluster) Ready(ctx context.Context) error {
 	ctx, cancel := c.h.WithTimeout(ctx, upReadyTimeout)
 	defer cancel()

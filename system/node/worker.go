@@ -30,7 +30,7 @@ type Worker struct {
 	stop   once
 }
 
-// RunWorker runs a worker until ctx ends.
+// RunWorker runs a worker until ctx ends, then stops it within stopTimeout. What only it holds is away until it runs again.
 func RunWorker(ctx context.Context, h host.Host, cfg *config.Config, log *slog.Logger) error {
 	return run(ctx, h, log, "worker", func() (stoppable, error) {
 		w, err := StartWorker(h, cfg, log, drivers.Drivers{})
@@ -100,7 +100,7 @@ func scrubRate(c *config.Worker) int64 {
 	return int64(c.Scrub.Rate)
 }
 
-// tiers turns configuration into the worker's terms; the watermarks are one for all tiers.
+// tiers turns configuration into the worker's terms; the watermarks are one for all tiers. The order is kept: fastest first.
 func tiers(c *config.Worker) []tier.Config {
 	var out []tier.Config
 	for _, t := range c.Tiers {
@@ -147,7 +147,8 @@ func (w *Worker) readRemote(ctx context.Context, ref *proto.FileRef, offset, len
 	}{io.NewSectionReader(f, offset, length), f}, nil
 }
 
-// exportWorker shows what an operator watches of a worker.
+// exportWorker shows what an operator watches of a worker. The tier's place is part of each name, since two tiers may be of
+// one kind.
 func exportWorker(reg *metrics.Registry, w *worker.Worker) {
 	for i, t := range w.Store().Tiers() {
 		tier := reg.Part(fmt.Sprintf("worker_tier%d_%s", i, lower(t.Name)))
