@@ -51,6 +51,7 @@ type content struct {
 	holders map[uint32][]dfs.WorkerID // of blocks that only workers have; bounded by maxKnownBlocks
 }
 
+// newContent is what is known of a version from its status alone.
 func newContent(c *Client, status *dfs.FileStatus) *content {
 	return &content{c: c, status: status, ref: refOf(status), holders: make(map[uint32][]dfs.WorkerID)}
 }
@@ -70,6 +71,7 @@ func (t *content) fileRef() *pb.FileRef {
 	return t.ref
 }
 
+// block is the id of one block of this version.
 func (t *content) block(index uint32) dfs.BlockID {
 	return dfs.BlockID{File: t.status.File(), Index: index}
 }
@@ -169,7 +171,8 @@ func (t *content) withoutHolder(ctx context.Context, index uint32, all []Worker,
 	return nil, dfs.Errorf(dfs.DataLost, "read", string(path), "block %d: %s", index, remedy)
 }
 
-// holdersOf tells which workers hold a block, asking the master for it and its successors when it is not known.
+// holdersOf tells which workers hold a block, asking the master for it and its successors when it is not known. Blocks that
+// nobody holds are not remembered: that can change at any moment. Two readers may ask for the same at the same time.
 func (t *content) holdersOf(ctx context.Context, index uint32) ([]dfs.WorkerID, error) {
 	t.mu.Lock()
 	holders, known := t.holders[index]
@@ -199,7 +202,7 @@ func (t *content) holdersOf(ctx context.Context, index uint32) ([]dfs.WorkerID, 
 	return t.holders[index], nil
 }
 
-// forget drops what is known of a block's holders.
+// forget drops what is known of a block's holders, so that the next search asks the master.
 func (t *content) forget(index uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

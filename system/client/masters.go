@@ -86,7 +86,7 @@ func (m *masters) failed(address, hint string) {
 	}
 }
 
-// close ends the streams. What is in flight fails with Canceled.
+// close ends the streams. What is in flight fails with Canceled. A leader asked for later is refused.
 func (m *masters) close() {
 	m.mu.Lock()
 	m.closed = true

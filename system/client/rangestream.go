@@ -156,7 +156,8 @@ func (r *rangeReader) peek() ([]byte, error) {
 	}
 }
 
-// skip consumes n bytes of what peek returned.
+// skip consumes n bytes of what peek returned. It is what counts as progress: bytes that were received and not delivered are
+// asked for again after a failure.
 func (r *rangeReader) skip(n int) {
 	r.stream.skip(n)
 	r.next += int64(n)
@@ -185,7 +186,7 @@ func (r *rangeReader) close() {
 	}
 }
 
-// open opens a stream at the next candidate, beginning another round when all have been asked.
+// open opens a stream at the next candidate, beginning another round when all have been asked. Its errors end the read.
 func (r *rangeReader) open() error {
 	for r.stream == nil {
 		if len(r.candidates) == 0 {

@@ -110,7 +110,8 @@ func worthRetry(err error) bool {
 }
 
 // mayHaveHappened tells whether the operation may have taken effect although the attempt failed with err. What the
-// master refused before evaluating has not.
+// master refused before evaluating has not. NotLeader counts as doubt too: a master that loses its leadership answers so
+// for what it has already proposed, and the next leader may commit it.
 func mayHaveHappened(err error) bool {
 	switch dfs.KindOf(err) {
 	case dfs.SessionExpired, dfs.ResourceExhausted:

@@ -75,6 +75,7 @@ type sessions struct {
 	keeping bool // the keep-alive task runs
 }
 
+// newSessions opens nothing yet: a client that only reads has no session.
 func newSessions(c *core) *sessions {
 	return &sessions{c: c, opening: host.NewMutex(c.h), room: host.NewSemaphore(c.h, maxOutstandingMutations)}
 }

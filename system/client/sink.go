@@ -66,7 +66,7 @@ func (s *blockSink) write(index uint32, piece chunk) error {
 	return nil
 }
 
-// begin gives the copies of one block places that they share, so that no two go to one worker.
+// begin begins a block. It gives the copies of one block places that they share, so that no two go to one worker.
 func (s *blockSink) begin(index uint32) error {
 	s.index = index
 	p, err := s.w.c.core.newPlaces(s.w.ctx, s.w.block(index))
@@ -154,7 +154,8 @@ func (s *throughSink) cachedByMain(piece chunk) bool {
 	return owner == nil || owner.ID == s.main.worker.ID
 }
 
-// owner is the worker that readers will ask first for a block.
+// owner is the worker that readers will ask first for a block; nil when there is none or the list cannot be had, in which case
+// the worker that streams the file keeps the block.
 func (s *throughSink) owner(index uint32) *Worker {
 	_, live, err := s.w.c.core.workers.get(s.w.ctx)
 	if err != nil {
@@ -195,7 +196,8 @@ func (s *throughSink) beginSide(index uint32) {
 	s.side.replayable = false // never tried again
 }
 
-// endSide commits the copy of a block at another worker.
+// endSide commits the copy of a block at another worker, and waits for it: a copy is told to the master only when it is
+// acknowledged. When it fails there is none, and nothing else happens.
 func (s *throughSink) endSide() {
 	if s.side == nil {
 		return

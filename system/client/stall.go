@@ -44,6 +44,7 @@ func (w *stallWatch) during(step func() error) error {
 	return step()
 }
 
+// run counts the intervals in which the counter was odd and did not move, and ends with the stream.
 func (w *stallWatch) run(ctx context.Context) {
 	before, silent := uint64(0), int64(0)
 	for w.h.Sleep(ctx, w.interval) == nil {

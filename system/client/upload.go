@@ -34,7 +34,7 @@ type chunk struct {
 	crc32c uint32
 }
 
-// newChunk takes over the caller's reference to page.
+// newChunk computes the checksum, once for all copies and attempts. It takes over the caller's reference to page.
 func newChunk(offset int64, page *rpc.PageBuffer) chunk {
 	return chunk{offset: offset, page: page, crc32c: crc32.Checksum(page.Bytes(), castagnoli)}
 }
@@ -85,7 +85,7 @@ func (u *upload) send(piece chunk) error {
 	return nil
 }
 
-// finish says that the write is whole. result waits for the worker's word.
+// finish says that the write is whole, once, after the last chunk. result waits for the worker's word.
 func (u *upload) finish() error {
 	u.finished = true
 	if u.stream == nil {
@@ -131,7 +131,7 @@ func (u *upload) answer() (response *pb.WriteResponse, err error) {
 	return response, atAddress(rpc.FromStatus(err), u.worker.Address)
 }
 
-// close drops the stream, which the worker takes as a cancel unless it has answered, and what is kept.
+// close may be called more than once, and in any state. It drops the stream, which the worker takes as a cancel unless it has answered, and what is kept.
 func (u *upload) close() {
 	u.disconnect()
 	u.drop()
@@ -145,7 +145,9 @@ func (u *upload) disconnect() {
 	}
 }
 
-// keep keeps a chunk while there is room.
+// keep keeps a chunk while there is room, in the process and in this upload. Without room everything kept is dropped, not the
+// new chunk alone: only a whole beginning can be sent again (INV-1). It never waits: the room is held by other writers, who
+// may be waiting for this one's worker.
 func (u *upload) keep(piece chunk) {
 	if !u.replayable {
 		return
@@ -248,7 +250,9 @@ func (u *upload) morePlaces(failure error) error {
 	return u.places.refresh(u.ctx)
 }
 
-// failed decides what a worker's failure means: nil to go on with another one.
+// failed decides what a worker's failure means: nil to go on with another one. Kinds that speak of this worker (away, full,
+// broken, out of its mind) allow that; those that speak of the request, the file or the under store do not, since every
+// worker would say the same. The stream is closed in any case.
 func (u *upload) failed(failure error) error {
 	u.disconnect()
 	u.places.fail(u.worker)
@@ -270,7 +274,8 @@ func (u *upload) failed(failure error) error {
 	return nil
 }
 
-// replay opens a stream to w and brings it to where this upload is.
+// replay opens a stream to w and brings it to where this upload is: header, chunks, and the last message if it was sent. When
+// it fails the stream may be left open; failed closes it.
 func (u *upload) replay(w *Worker) error {
 	stub, err := u.c.data(w.Address)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/forebay/forebay/system/rpc"
 )
 
-// suspicion is how long a worker that failed is asked last. It is as long as the master may take to notice its death.
+// suspicion is how long a worker that failed is asked last. It is not left out: it may be the only one that has the data. It is as long as the master may take to notice its death.
 const suspicion = 10 * time.Second
 
 // minListAge bounds how often failures make a client ask for the worker list again.
@@ -40,7 +40,8 @@ func newWorkerList(c *core) *workerList {
 	return &workerList{c: c, loading: host.NewMutex(c.h), suspects: make(map[string]time.Time)}
 }
 
-// known is the list as it is, and whether it is recent enough to be used.
+// known is the list as it is, and whether it is recent enough to be used without a question to the master. A list from the
+// future, after the clock was set back, is not.
 func (w *workerList) known() (all []Worker, live *ring, recent bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -114,7 +114,7 @@ func peers(values []string) problem {
 	return problem{}
 }
 
-// blockSize holds block sizes to whole pages: a page belongs to one block. zero says whether 0, "not set", will do.
+// blockSize refuses sizes of which nothing could be stored. It holds block sizes to whole pages: a page belongs to one block. zero says whether 0, "not set", will do.
 func blockSize(key string, size Size, zero bool) problem {
 	bad := size < dfs.PageSizeBytes || size%dfs.PageSizeBytes != 0
 	return when(key, bad && (!zero || size != 0), "want a multiple of 1MiB, a page")

@@ -50,7 +50,7 @@ func EnvironmentName(key string) string {
 	return "FOREBAY_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(key))
 }
 
-// kind is what the field takes, for messages.
+// kind is what the field takes, for messages: "want ...". Every type that a field may have has one, as it has a parser.
 func (f field) kind() string {
 	switch f.value.Type() {
 	case durationType:
@@ -173,7 +173,8 @@ func nearest(text string, keys []string) string {
 	return best
 }
 
-// distance is the edit distance (Levenshtein) of two texts.
+// distance is the edit distance (Levenshtein) of two texts, in bytes: how many insertions, deletions and replacements make
+// one of the other. One row of the table is enough, since each depends on the one before.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -59,7 +59,7 @@ func maskUserinfo(text string) string {
 	}
 }
 
-// maskParameters replaces the values of "name=value" where name is that of a secret, between the separators of a query or
+// maskParameters hides what options and queries hold. It replaces the values of "name=value" where name is that of a secret, between the separators of a query or
 // of a list.
 func maskParameters(text string) string {
 	var out strings.Builder

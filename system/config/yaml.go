@@ -84,7 +84,8 @@ func (l *loader) isSection(key string) bool {
 	return false
 }
 
-// value sets one key: scalars by their text, lists by their entries.
+// value sets one key: scalars by their text, lists by their entries. Nothing (a key without a value, or ~) is refused: it could
+// mean the default, no value, or a line that was not finished.
 func (l *loader) value(at string, f field, n *yaml.Node) error {
 	wrong := dfs.Errorf(dfs.InvalidArgument, "configure", at, "%s: want %s", f.key, f.kind())
 	switch {
@@ -120,7 +121,8 @@ func (l *loader) list(f field, n *yaml.Node, wrong error) error {
 	return nil
 }
 
-// tiers reads tiers entry by entry, for errors that name the line of the wrong one.
+// tiers reads tiers entry by entry, for errors that name the line of the wrong one. A capacity that is missing is 0 here, and
+// refused by check.
 func (l *loader) tiers(at string, f field, n *yaml.Node) error {
 	path := at[:strings.LastIndexByte(at, ':')]
 	tiers := []Tier{}

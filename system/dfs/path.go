@@ -86,6 +86,7 @@ func CheckName(name string) error {
 	return nil
 }
 
+// clip shortens text for errors, which travel and are logged; it may cut a letter in two.
 func clip(s string) string {
 	const most = 120
 	if len(s) <= most {

@@ -92,6 +92,7 @@ func ParseTTLAction(s string) (TTLAction, error) {
 	return TTLAction(i), err
 }
 
+// nameAt is a value's name; a number that a newer build gave stays a number.
 func nameAt(names []string, i int) string {
 	if i < len(names) {
 		return names[i]
@@ -99,6 +100,7 @@ func nameAt(names []string, i int) string {
 	return fmt.Sprintf("type %d", i)
 }
 
+// indexOf finds a name in any case. InvalidArgument lists what there is.
 func indexOf(names []string, s, what string) (int, error) {
 	for i, n := range names {
 		if strings.EqualFold(n, s) {

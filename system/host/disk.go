@@ -4,9 +4,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// diskFS is the machine's file system, whose read-write files can also punch holes.
+// diskFS is the machine's file system, whose read-write files can also punch holes. Files opened in other ways cannot: nothing
+// but the stores of pages, which open theirs for both, gives space back.
 type diskFS struct{ vfs.FS }
 
+// newDiskFS wraps fs, which must be one of real files: holes are punched by their descriptors.
 func newDiskFS(fs vfs.FS) vfs.FS { return diskFS{fs} }
 
 func (d diskFS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -20,6 +22,7 @@ func (d diskFS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts 
 // Unwrap implements vfs.FS.
 func (d diskFS) Unwrap() vfs.FS { return d.FS }
 
+// diskFile is a file with a descriptor.
 type diskFile struct{ vfs.File }
 
 // PunchHole implements HolePuncher.

@@ -28,6 +28,8 @@ func recoverStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, h
 	return handler(srv, ss)
 }
 
+// dieOnPanic must be deferred directly. Exit skips other deferred calls on purpose: they could make state of a broken
+// invariant durable.
 func dieOnPanic(method string) {
 	if r := recover(); r != nil {
 		fmt.Fprintf(os.Stderr, "panic in %s: %v\n%s", method, r, debug.Stack())

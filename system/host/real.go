@@ -140,6 +140,7 @@ type realServer struct {
 
 func (s *realServer) Addr() string { return s.listener.Addr().String() }
 
+// Serve lets gRPC accept in a task of its own, which Stop ends.
 func (s *realServer) Serve() {
 	s.serving.Store(true)
 	go func() { _ = s.Server.Serve(s.listener) }() // returns only when stopped
@@ -186,6 +187,7 @@ func (e *realEvent) IsSet() bool {
 	}
 }
 
+// Wait looks at the event before it looks at ctx: what has happened counts.
 func (e *realEvent) Wait(ctx context.Context) error {
 	if e.IsSet() {
 		return nil

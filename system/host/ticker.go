@@ -17,7 +17,8 @@ func NewTicker(h Host, interval time.Duration) *Ticker {
 	return &Ticker{h: h, interval: interval, next: h.Now().Add(interval)}
 }
 
-// Wait returns at the next tick, or ctx.Err().
+// Wait returns at the next tick, or ctx.Err(). A tick that has passed already is given at once, if it is not older than an
+// interval; what is older, or further ahead, means that the clock jumped, and the pace begins anew. It is for one task.
 func (t *Ticker) Wait(ctx context.Context) error {
 	now := t.h.Now()
 	wait := t.next.Sub(now)

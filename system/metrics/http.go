@@ -20,6 +20,8 @@ func (r *Registry) Handler(healthy, ready Check) http.Handler {
 	return mux
 }
 
+// probe asks on every request: the answer is never older than the question. What the check says goes to the caller, who may be
+// anybody that reaches the port.
 func probe(check Check) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -81,7 +81,7 @@ func (d *door) close() {
 	}
 }
 
-// stoppable is a process's service between listening and stopping.
+// stoppable is a process's service between listening and stopping. Stop ends it within ctx, and may be called again.
 type stoppable interface {
 	Stop(ctx context.Context) error
 }

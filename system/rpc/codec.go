@@ -27,6 +27,7 @@ const (
 	headRoomBytes = 256
 )
 
+// The codec is known to clients and servers of every process that has this package.
 func init() { encoding.RegisterCodecV2(pageCodec{}) }
 
 // PageCodec is the call option of clients of the Data service: pages are then sent and received without passing through

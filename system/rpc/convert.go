@@ -49,7 +49,7 @@ func IdentityFromProto(m *pb.Identity) dfs.Identity {
 	return dfs.Identity{User: m.GetUser(), Groups: m.GetGroups()}
 }
 
-// timeToNanos is Unix nanoseconds. The zero time, which has none, becomes the epoch.
+// timeToNanos is the form of times in messages. It is Unix nanoseconds. The zero time, which has none, becomes the epoch.
 func timeToNanos(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

@@ -65,7 +65,8 @@ func (p *Pool) Drop(address string) {
 	}
 }
 
-// Close closes every connection; Get refuses from now on.
+// Close closes every connection; Get refuses from now on. It tells every failure to close, and may be called more than
+// once.
 func (p *Pool) Close() error {
 	p.mu.Lock()
 	p.closed = true
