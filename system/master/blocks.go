@@ -20,6 +20,9 @@ func (m *Master) Register(stream grpc.BidiStreamingServer[proto.RegisterRequest,
 	return rpc.ToStatus(m.register(stream))
 }
 
+// register takes a worker's block list in batches and answers each with the lease, so that a worker never sends faster
+// than the map takes it in. Conflict means that another registration of the same worker began, or that it was lost
+// meanwhile: it registers anew. Whatever ends the stream before the last batch ends the lease.
 func (m *Master) register(stream grpc.BidiStreamingServer[proto.RegisterRequest, proto.RegisterResponse]) error {
 	l := m.leader.Load()
 	if l == nil {

@@ -8,7 +8,9 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
-// free drops cached copies of what the under store has.
+// free drops cached copies of what the under store has. Only copies go: files whose content the store does not have
+// are passed over, and so are pinned ones without force. Workers are told and drop the data when they hear of it; the
+// count is of files, cached or not.
 func (l *leadership) free(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Free) (*proto.Result, error) {
 	if err := l.know(ctx, p); err != nil {
 		return nil, err
@@ -59,7 +61,8 @@ func (l *leadership) requestPersist(ctx context.Context, r namespace.Request, p 
 	return &proto.Result{Count: count}, err
 }
 
-// load loads metadata from the under store, a directory at a time.
+// load loads metadata from the under store, a directory at a time. The count is of what was visited: with recursive
+// everything below, otherwise p and its known descendants.
 func (l *leadership) load(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Load) (*proto.Result, error) {
 	if err := l.know(ctx, p); err != nil {
 		return nil, err

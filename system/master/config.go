@@ -9,7 +9,8 @@ import (
 	"github.com/forebay/forebay/system/master/inodestore"
 )
 
-// Config is what a master is made of.
+// Config is what a master is made of. Host, ID, Address, Store, OpenJournal, OpenStore and Superuser must be set. The
+// master closes Store and the journal when it stops.
 type Config struct {
 	Host    host.Host
 	ID      string // its member id in the journal

@@ -11,9 +11,10 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
-// execution is one batch under way. Its operations come from callers that do not wait for each other, so their order is
-// free: fast mutations are evaluated first and commit together; reads share one proof of leadership; operations that
-// ask an under store run as tasks beside them.
+// execution is one batch under way. Its operations come from callers that do not wait for each other, so their order
+// is free: fast mutations are evaluated first and commit together; reads share one proof of leadership; operations
+// that ask an under store run as tasks beside them. An execution belongs to one leadership: when that ends, its
+// operations fail with NotLeader or Unavailable, and the client asks the next.
 type execution struct {
 	l       *leadership
 	ctx     context.Context
@@ -25,6 +26,7 @@ type execution struct {
 	slow    *host.Group
 }
 
+// waiting is a mutation that was evaluated: its ticket, and how its reply is built once it is applied.
 type waiting struct {
 	index  int
 	ticket *namespace.Ticket
@@ -32,7 +34,7 @@ type waiting struct {
 }
 
 // run goes through a batch in the order in which its parts stand in nobody's way: fast mutations are evaluated and
-// slow ones started in one pass, then the fast are waited for, then reads are answered, so that a read sees the
+// slow ones started in one pass, then the fast are waited for, then reads are answered, so that a read sees the fast
 // mutations of its own batch. It returns when every result is there.
 func (x *execution) run(ops []*proto.Operation) {
 	for i, op := range ops {
@@ -48,7 +50,8 @@ func (x *execution) run(ops []*proto.Operation) {
 	}
 }
 
-// start evaluates a fast mutation, queues a read, or starts a task for what may wait for an under store.
+// start evaluates a fast mutation, queues a read, or starts a task for what may wait for an under store. A slow
+// operation that is alone in its batch runs in the caller's own task: a task for it would gain nothing.
 func (x *execution) start(i int, op *proto.Operation, alone bool) {
 	if hollow(op) {
 		x.fail(i, dfs.Errorf(dfs.InvalidArgument, "execute operation", "", "operation %d of the batch says nothing to do", i))

@@ -1,6 +1,7 @@
 package master
 
-// Gauges are the figures that an operator watches, by metric name. They are read when asked for.
+// Gauges are the figures that an operator watches, by metric name. They are read when asked for. Each is cheap to read
+// and takes no lock for long. Names that end in _total only grow within one run of the process.
 func (m *Master) Gauges() map[string]func() float64 {
 	store := m.machine.Store()
 	return map[string]func() float64{

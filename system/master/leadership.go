@@ -93,7 +93,8 @@ func (m *Master) lead(term uint64) {
 	}
 }
 
-// trouble is why a leadership of this master ended or did not begin, other than by another's election.
+// trouble is why a leadership of this master ended or did not begin, other than by another's election. The term's next
+// leadership does not clear it; time does (troubleLasts).
 type trouble struct {
 	err error
 	at  time.Time
@@ -111,7 +112,9 @@ func (m *Master) noteTrouble(err error) {
 	}
 }
 
-// watch replaces a failed leadership (a full disk refused an entry) while its term goes on.
+// watch replaces a failed leadership (a full disk refused an entry) while its term goes on. It waits a moment before
+// it leads again, so that a disk which refuses every entry is not asked without pause. m.leading is held all the
+// while, so the journal's next word waits for it.
 func (m *Master) watch(l *leadership, failed host.Event) {
 	if failed.Wait(l.ctx) != nil || m.leading.Lock(m.ctx) != nil {
 		return

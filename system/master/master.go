@@ -72,12 +72,15 @@ func (m *Master) RegisterServices(s grpc.ServiceRegistrar) {
 	proto.RegisterAdminServer(s, m)
 }
 
-// Start begins to follow the journal's leadership.
+// Start begins to follow the journal's leadership. It returns at once; Serving tells when this master leads. Start is
+// called once.
 func (m *Master) Start() error {
 	return m.tasks.Go(m.ctx, "leadership", func() error { m.followLeadership(); return nil })
 }
 
-// Stop hands leadership over, ends every task and closes journal and store.
+// Stop hands leadership over, ends every task and closes journal and store. It waits for tasks as long as ctx lasts,
+// and closes what they read in any case: a task that hangs in a store then gets an error from it. The first error is
+// returned.
 func (m *Master) Stop(ctx context.Context) error {
 	m.cancel()
 	if l := m.leader.Swap(nil); l != nil {
@@ -97,7 +100,8 @@ func (m *Master) Stop(ctx context.Context) error {
 	return err
 }
 
-// Ready tells whether requests can be answered through this master, by itself or by naming the leader.
+// Ready tells whether requests can be answered through this master, by itself or by naming the leader. A master that
+// follows is ready: it names the leader to whoever asks.
 func (m *Master) Ready() error {
 	if m.leader.Load() != nil || m.journal.Leader() != "" {
 		return nil

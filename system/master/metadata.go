@@ -28,6 +28,7 @@ func (m *Master) Stream(stream rpc.OperationStream) error {
 	return rpc.ServeStream(m.h, stream, maxBatchesInFlight, m.execute)
 }
 
+// execute runs a batch at the leadership of this moment. An error of the whole batch means that none of it was tried.
 func (m *Master) execute(ctx context.Context, b *proto.OperationBatch) *proto.ResultBatch {
 	l := m.leader.Load()
 	switch {

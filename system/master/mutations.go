@@ -15,7 +15,8 @@ type evaluated func(ctx context.Context, r namespace.Request) (*namespace.Ticket
 // answering builds the reply of an applied mutation.
 type answering func(*namespace.Ticket) (*proto.Result, error)
 
-// fast returns how to evaluate op in memory; nil when an under store must be asked or a tree walked.
+// fast returns how to evaluate op in memory; nil when an under store must be asked or a tree walked. What is decided
+// here may be overtaken by a mount that is being made; the evaluation looks again at what matters.
 func (l *leadership) fast(op *proto.Operation) evaluated {
 	switch k := op.Kind.(type) {
 	case *proto.Operation_OpenSession:
@@ -88,8 +89,9 @@ func (l *leadership) outside(text string) bool {
 	return mount == nil
 }
 
-// inMemory tells whether the namespace alone knows if a path exists: it lies in no mount, it is known, or its directory
-// was wholly listed.
+// inMemory tells whether the namespace alone knows if a path exists: it lies in no mount, it is known, or its
+// directory was wholly listed. An error on the way, such as a file where a directory should be, counts as known: the
+// evaluation says what it is.
 func (l *leadership) inMemory(text string) bool {
 	if l.outside(text) {
 		return true

@@ -48,6 +48,8 @@ type persisting struct {
 	problem  string // of the last failure, for the report
 }
 
+// newPersister starts with nothing told: a new leader tells workers again what a former one had told them, which costs
+// a second write and no file.
 func newPersister(l *leadership) *persister {
 	return &persister{l: l, results: host.NewSemaphore(l.m.h, maxPersistResults), told: map[dfs.InodeID]*persisting{}}
 }
@@ -138,7 +140,8 @@ func (p *persister) tell(file namespace.ToPersist) bool {
 	return true
 }
 
-// choose picks a live worker that holds the first block. An empty file has no block, so anyone can write it.
+// choose picks a live worker that holds the first block. An empty file has no block, so anyone can write it. "" when
+// nobody live does: the file waits, and the report says so.
 func (p *persister) choose(file namespace.ToPersist) dfs.WorkerID {
 	for _, w := range p.l.m.blocks.Locate(dfs.BlockID{File: fileOf(file.Inode, file.Inode.Version)}) {
 		if p.l.m.workers.Live(w) {

@@ -36,7 +36,8 @@ func (l *leadership) statusAnswer(out namespace.Outcome, text string) answering 
 }
 
 // completed notes where a published version lies, and lets go of the one before it. The client says where; names of
-// workers that are not live here would stay in the block map for ever.
+// workers that are not live here would stay in the block map for ever. Locations are hints: a worker that does not
+// have the block any more says so when it is asked, and its next report puts the map right.
 func (l *leadership) completed(op *proto.CompleteFile) func(before, after *inodestore.Inode) {
 	return func(before, after *inodestore.Inode) {
 		for _, b := range op.Blocks {
@@ -68,7 +69,8 @@ func (l *leadership) attributesChanged(op *proto.SetAttribute) func(*inodestore.
 	}
 }
 
-// finish waits for an evaluated mutation and answers with its status.
+// finish waits for an evaluated mutation and answers with its status. An error of ctx leaves the mutation under way: a
+// retry gets its answer.
 func (l *leadership) finish(ctx context.Context, text string) func(namespace.Outcome, error) (*proto.Result, error) {
 	return func(out namespace.Outcome, err error) (*proto.Result, error) {
 		if err != nil {

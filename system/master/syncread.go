@@ -43,7 +43,8 @@ func (l *leadership) readSynced(ctx context.Context, req namespace.Request, op *
 	return res
 }
 
-// syncNow compares a path for a read. With an interval of 0 the read sees what the store has no earlier than now.
+// syncNow compares a path for a read. With an interval of 0 the read sees what the store has no earlier than now. A
+// path that is not known and whose children are wanted is first looked for by itself.
 func (l *leadership) syncNow(ctx context.Context, text string, children bool, override *time.Duration) error {
 	p, err := dfs.ParsePath(text)
 	if err != nil {
@@ -99,7 +100,9 @@ func interval(override bool, ns int64) *time.Duration {
 	return &d
 }
 
-// mustSync tells whether the under store is to be asked about p: it is unknown and could be there, or seen too long ago.
+// mustSync tells whether the under store is to be asked about p: it is unknown and could be there, or seen too long
+// ago. It is called inside View, so it asks memory alone. n is nil when err says why. What only Forebay has is never
+// compared, and a mount's root always exists here.
 func (l *leadership) mustSync(p dfs.Path, n *inodestore.Inode, err error, override *time.Duration, children bool) bool {
 	mount, rel := l.m.machine.Mounts().Resolve(p)
 	if mount == nil || err != nil && !dfs.IsKind(err, dfs.NotFound) && !dfs.IsKind(err, dfs.NotDirectory) {

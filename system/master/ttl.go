@@ -7,6 +7,8 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
+// expireTTLs acts on one page of what is due, from where the last one ended. A file that fails is met again in the
+// next round through the list, after all others.
 func (l *leadership) expireTTLs() {
 	due, next, err := l.m.machine.DueTTLs(l.m.h.Now(), l.ttlCursor, ttlStep)
 	if err != nil {

@@ -199,7 +199,9 @@ func (m *Map) Len() int64 {
 	return total
 }
 
-// Reset forgets everything: a new leadership starts from reports.
+// Reset forgets everything, the numbers of workers too: a new leadership starts from reports. A report that is under
+// way may still come in afterwards; its worker has to register with the new leadership, which drops what it held
+// before.
 func (m *Map) Reset() {
 	for i := range m.shards {
 		s := &m.shards[i]

@@ -79,7 +79,7 @@ func (c *cache) get(parent dfs.InodeID, name string) (n *Inode, version uint64, 
 }
 
 // fill keeps what a reader found in the store (nil: nothing), unless an Apply to the shard came between (INV-1). name
-// must not alias memory that changes or that is much larger.
+// must not alias memory that changes or that is much larger. A nil inode notes an absence.
 func (c *cache) fill(version uint64, parent dfs.InodeID, name string, n *Inode) {
 	if c == nil {
 		return
@@ -106,7 +106,7 @@ func (c *cache) apply(parent dfs.InodeID, name string, n *Inode) {
 	s.put(hash, key, n)
 }
 
-// clear forgets everything, and refuses the fills that are under way.
+// clear forgets everything, and refuses the fills that are under way. Hits and misses are counted on.
 func (c *cache) clear() {
 	if c == nil {
 		return

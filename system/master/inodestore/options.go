@@ -29,6 +29,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// withDefaults fills in what was left at zero. Negative caches and filters mean none, and stay.
 func (o Options) withDefaults() Options {
 	if o.InodeCacheBytes == 0 {
 		o.InodeCacheBytes = 256 << 20

@@ -23,7 +23,8 @@ func (s *pebbleStore) FlushedIndex() uint64 {
 	return index
 }
 
-// Flush implements Store.
+// Flush implements Store. It waits for the disk and not for Apply: what is applied meanwhile may or may not be flushed
+// with it.
 func (s *pebbleStore) Flush() error {
 	if s.FlushedIndex() == s.AppliedIndex() {
 		return nil
@@ -78,7 +79,8 @@ func (s *pebbleStore) Stats() Stats {
 	return st
 }
 
-// Close implements Store. It flushes, so that a clean restart replays nothing.
+// Close implements Store. It flushes, so that a clean restart replays nothing. The lock on the directory goes last, so
+// that the next process finds everything closed.
 func (s *pebbleStore) Close() error {
 	err := s.Flush()
 	g := s.current.Load()

@@ -10,7 +10,7 @@ import (
 )
 
 // Replace implements Store. It opens the checkpoint where it will stay before it gives up the present state. A failure
-// before the last step leaves the present generation, and what was begun is removed by the next Replace or the next
+// before CURRENT changes leaves the present generation, and what was begun is removed by the next Replace or the next
 // open. Readers of the former generation go on in it; it is closed and removed when the last has gone.
 func (s *pebbleStore) Replace(dir string) error {
 	old := s.current.Load()

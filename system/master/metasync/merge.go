@@ -81,8 +81,8 @@ func (m *merge) goneBefore(name string, bounded bool) error {
 	}
 }
 
-// refill takes the next page of known children when the last is used up. The claim keeps them from changing, other
-// than by this merge itself, which is always behind.
+// refill takes the next page of known children when the last is used up. The claim keeps others from making and
+// renaming entries meanwhile, and what this merge itself changes lies behind it.
 func (m *merge) refill() error {
 	if len(m.ours) > 0 || m.drained {
 		return nil

@@ -9,8 +9,8 @@ import (
 )
 
 // Apply implements journal.StateMachine: one atomic step of the store for the whole group. answers has an error for
-// each entry that was refused (INV-2) or that this version cannot read; such an entry has no effect, and the ones
-// after it go on. Entries at or below the applied index are passed over: a journal may hand over again what a crash
+// each entry that was refused (INV-2) or that this version cannot read; such an entry has no effect, nor have
+// those after it in its epoch. Entries at or below the applied index are passed over: a journal may hand over again what a crash
 // left in doubt.
 func (m *Machine) Apply(entries []journal.Entry) []error {
 	if len(entries) == 0 {

@@ -8,7 +8,9 @@ import (
 )
 
 // Claim keeps other mutations off some paths, with all above and below them, while the under store is asked. Fast
-// mutations take none; they only check.
+// mutations take none; they only check. While a claim is held nothing comes, goes or is renamed by path. Ends of
+// writes (Complete, Abandon, a session's end) name an inode and no path, and are not stopped: whoever holds a claim
+// must leave what is being written alone, as SyncChildren does.
 type Claim struct {
 	e     *Evaluator
 	paths []dfs.Path

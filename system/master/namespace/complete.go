@@ -86,7 +86,8 @@ func (e *Evaluator) writing(r *Request, id dfs.InodeID, version uint32, op, path
 }
 
 // CheckLeft tells whether r, who was writing at p in the under store, may take what lies there now, after its file was
-// renamed. p comes from the client, so it must not name another file, known or unknown.
+// renamed. p comes from the client, so it must not name another file, known or unknown. Conflict when any other file
+// has p by now; PermissionDenied when r could not have written there.
 func (e *Evaluator) CheckLeft(r Request, p dfs.Path, op string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

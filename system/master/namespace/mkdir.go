@@ -8,7 +8,9 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
-// MakeDirectory makes a directory. persisted tells that the under store has it already.
+// MakeDirectory makes a directory. persisted tells that the under store has it already. With recursive, missing
+// directories above are made too, and an existing one is no error. NotFound without, when one is missing;
+// AlreadyExists for what has the name; the answer names the directory in either case of success.
 func (e *Evaluator) MakeDirectory(ctx context.Context, r Request, p dfs.Path, op *proto.MakeDirectory, persisted bool) (Outcome, error) {
 	const what = "mkdir"
 	var out Outcome
@@ -75,8 +77,8 @@ func (e *Evaluator) CheckMakeDirectory(r Request, p dfs.Path, op *proto.MakeDire
 	return false, demand(&r, f.deepest, permWrite|permExecute, "mkdir", p)
 }
 
-// parents finds the parent directory, making missing ones when asked to.
-// made ones get state persist.
+// parents finds the parent directory, making missing ones when asked to. made ones get state persist. The right to
+// write is asked of the last directory that exists alone: those that are made belong to the caller.
 func (t *txn) parents(r *Request, f found, p dfs.Path, recursive bool, persist dfs.PersistState, op string) (*inodestore.Inode, error) {
 	if f.missing > 1 && !recursive {
 		return nil, dfs.Errorf(dfs.NotFound, op, string(p), "directory %q does not exist: make it first, or ask for parents", ancestor(p, f.missing-1))

@@ -23,7 +23,8 @@ func listBytes(n *inodestore.Inode) int {
 	return size
 }
 
-// Status answers for one path. Call it inside View.
+// Status answers for one path. Call it inside View. Directories on the way must be searchable for req's user; the
+// entry itself needs no right to be looked at.
 func (m *Machine) Status(r inodestore.Reader, req *Request, p dfs.Path) (*inodestore.Inode, error) {
 	f, err := lookup(r, req, p)
 	if err == nil {
@@ -43,7 +44,8 @@ func (m *Machine) Peek(p dfs.Path) (n, known *inodestore.Inode, missing int, err
 	return m.PeekLocked(p)
 }
 
-// PathOf finds the path of an inode that has a location record; NotFound otherwise.
+// PathOf finds the path of an inode that has a location record; NotFound otherwise. A file that is being written has
+// none, but is found through its open write. NotFound also for what lies below a removed directory.
 func (m *Machine) PathOf(id dfs.InodeID) (p dfs.Path, n *inodestore.Inode, err error) {
 	err = m.View(func(r inodestore.Reader) error {
 		if n, err = located(r, r.Record, id); err != nil {

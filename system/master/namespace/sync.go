@@ -17,7 +17,9 @@ type SyncEntry struct {
 // SyncChildren brings children of dir in line with what the under store says, in one entry of the journal. The caller
 // holds a claim on dir. It returns how many inodes changed. loaded marks the directory as wholly listed.
 //
-// What Forebay knows better stays: files that are being written, and files that the under store does not have yet.
+// What Forebay knows better stays: files that are being written, and files that the under store does not have yet. dir
+// is made when the namespace does not know it: the store has it, and everything above it. onRemoved may be nil; it is
+// told of files alone, once they are gone.
 func (e *Evaluator) SyncChildren(ctx context.Context, claim *Claim, dir dfs.Path, entries []SyncEntry, loaded bool, onRemoved Removed) (int, error) {
 	r := Request{Identity: dfs.Identity{User: "root"}, Claim: claim}
 	changed := 0
@@ -55,7 +57,8 @@ func (e *Evaluator) SyncChildren(ctx context.Context, claim *Claim, dir dfs.Path
 	return changed, t.Wait(ctx)
 }
 
-// syncParents makes the directories on the way, which the under store has.
+// syncParents makes the directories on the way, which the under store has. They belong to who owns the directory
+// above, since the store's own answer for each comes with its next look.
 func (t *txn) syncParents(f found, dir dfs.Path) *inodestore.Inode {
 	names := dir.Components()
 	up := f.deepest

@@ -130,7 +130,7 @@ func (r *Registry) Live(id dfs.WorkerID) bool {
 	return w != nil && w.live
 }
 
-// Settled tells whether every live worker has reported all of its blocks. False while none has ever registered: then
+// Settled tells whether every live worker has reported all of its blocks. False while none is known: then
 // nothing is known of any block.
 func (r *Registry) Settled() bool {
 	r.mu.Lock()
@@ -158,7 +158,7 @@ func (r *Registry) List() []*proto.WorkerInfo {
 	return out
 }
 
-// Reset forgets everything.
+// Reset forgets everything. Leases go on counting, so that one of before is never valid again.
 func (r *Registry) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
