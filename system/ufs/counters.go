@@ -57,6 +57,7 @@ type OpSnapshot struct {
 
 // Snapshot reads the counters of every operation. They are read one by one, so a call that ends meanwhile may be in some
 // and not in others.
+// All operations are in it, those that were never called too, in the order of their numbers.
 func (c *Counters) Snapshot() []OpSnapshot {
 	all := make([]OpSnapshot, opCount)
 	for op := range all {

@@ -80,6 +80,7 @@ func (p *pace) charge(n float64) {
 }
 
 // settle brings next up to the present, less the burst that may be saved up. The caller holds mu.
+// A clock that jumps ahead pays for everything at once, which is the same as having waited.
 func (p *pace) settle() (now time.Time) {
 	now = p.h.Now()
 	if now.Before(p.seen) { // the clock was set back: what is owed does not grow by that

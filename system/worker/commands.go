@@ -21,6 +21,8 @@ func (w *Worker) commandLoop() {
 	}
 }
 
+// do does one command. All of them may come twice, late, or for files that are not held, which is no error. A command
+// that this worker does not know is logged and left: the master is newer.
 func (w *Worker) do(c *proto.WorkerCommand) error {
 	inode := dfs.InodeID(c.Inode)
 	switch c.Action {

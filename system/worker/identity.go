@@ -21,6 +21,8 @@ const (
 )
 
 // identity takes the worker's directory for this process and reads the worker's id, making one at the first start.
+// The lock is held until the worker stops; the caller closes it. It is taken before the id is read, so that two
+// processes never make one each.
 func identity(h host.Host, dir string) (id dfs.WorkerID, lock io.Closer, err error) {
 	const op = "start worker"
 	fs := h.FS()
@@ -46,6 +48,8 @@ func identity(h host.Host, dir string) (id dfs.WorkerID, lock io.Closer, err err
 	return id, lock, nil
 }
 
+// readID reads the id. A file that holds something else is Corrupted and left alone: taking a new id would orphan, in
+// the master's eyes, what this worker holds.
 func readID(fs vfs.FS, path string) (dfs.WorkerID, error) {
 	f, err := fs.Open(path)
 	if err != nil {

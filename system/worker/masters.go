@@ -15,6 +15,8 @@ import (
 const callTimeout = 5 * time.Second
 
 // masters finds the leader among the masters, and remembers it.
+// The report loop and the mounts' readers share it: what one finds out of the leader, the others use. Connections stay
+// open in the pool, one for each master that was ever asked.
 type masters struct {
 	h         host.Host
 	addresses []string
@@ -75,6 +77,7 @@ func (m *masters) call(ctx context.Context, do func(ctx context.Context, stub pr
 	return err
 }
 
+// callOne asks the master at address, whoever leads. Errors come as dfs.Errors.
 func (m *masters) callOne(ctx context.Context, address string, do func(ctx context.Context, stub proto.BlocksClient) error) error {
 	conn, err := m.pool.Get(address)
 	if err != nil {

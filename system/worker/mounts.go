@@ -56,6 +56,9 @@ func (c *mountCache) cached(id dfs.MountID) ufs.Store {
 }
 
 // get gives a mount's store, asking the master for the mount at its first use.
+// NotFound says that the mount table does not have it, as the leader knows it; the errors of opening the store are not
+// remembered, so that a mount whose keys were corrected works with the next read. ctx bounds the wait for another
+// reader that is opening it.
 func (c *mountCache) get(ctx context.Context, id dfs.MountID) (ufs.Store, error) {
 	if s := c.cached(id); s != nil {
 		return s, nil
@@ -80,6 +83,7 @@ func (c *mountCache) get(ctx context.Context, id dfs.MountID) (ufs.Store, error)
 	return nil, dfs.Errorf(dfs.NotFound, "find mount", "", "mount %d is not in the mount table: it was unmounted", id)
 }
 
+// add opens the store and keeps it, unless the worker stops meanwhile. The caller holds the mount's opening lock.
 func (c *mountCache) add(ctx context.Context, m *proto.Mount) (ufs.Store, error) {
 	store, err := c.open(ctx, m)
 	if err != nil {
@@ -123,6 +127,7 @@ func sameStore(a, b *proto.Mount) bool {
 		&proto.Mount{Uri: b.Uri, ReadOnly: b.ReadOnly, Options: b.Options})
 }
 
+// close closes all stores; a store that is being opened is closed by whoever opens it. Reads have ended by then.
 func (c *mountCache) close() {
 	c.mu.Lock()
 	stores := c.stores
@@ -134,6 +139,7 @@ func (c *mountCache) close() {
 }
 
 // mountLoop watches the mount table while any store is open.
+// A worker that has no store open asks nothing: a thousand idle workers cost the leader nothing.
 func (w *Worker) mountLoop() {
 	for w.h.Sleep(w.ctx, w.c.MountRefresh) == nil {
 		w.mounts.mu.Lock()

@@ -62,6 +62,8 @@ func (p *persister) begin(c *proto.WorkerCommand) {
 	}
 }
 
+// run waits for its turn, writes the file, and notes the outcome, unless the worker stops: then the next start hears of
+// the file again (INV-3 of the package).
 func (p *persister) run(c *proto.WorkerCommand) {
 	if p.slots.Acquire(p.w.ctx, 1) != nil {
 		return // the worker stops
@@ -75,6 +77,8 @@ func (p *persister) run(c *proto.WorkerCommand) {
 	}
 }
 
+// report notes an outcome for the next heartbeat. Over maxPendingResult the oldest are dropped: their files are still
+// reported as unpersisted, and told again.
 func (p *persister) report(c *proto.WorkerCommand, fingerprint string, err error) {
 	if err != nil {
 		p.w.log.Warn("a file could not be persisted; the master will tell it again", "path", c.UfsPath, "inode", c.Inode, "error", err)
@@ -88,6 +92,7 @@ func (p *persister) report(c *proto.WorkerCommand, fingerprint string, err error
 		Fingerprint: fingerprint, Error: rpc.ErrorToProto(err)})
 }
 
+// takeResults gives the oldest outcomes, and forgets them: the report loop keeps them until a master has them.
 func (p *persister) takeResults(most int) []*proto.PersistResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,6 +103,8 @@ func (p *persister) takeResults(most int) []*proto.PersistResult {
 }
 
 // persistFile writes the whole file to the under store: each block from here, or from a worker that has it.
+// The object appears at Commit, whole; an error at any block leaves the under store as it was. Blocks are copied one
+// after the other, a page at a time.
 func (w *Worker) persistFile(ctx context.Context, c *proto.WorkerCommand) (fingerprint string, err error) {
 	store, err := w.mounts.get(ctx, dfs.MountID(c.MountId))
 	if err != nil {
@@ -140,6 +147,8 @@ func (w *Worker) copyBlock(ctx context.Context, out ufs.Writer, ref *proto.FileR
 	return w.copyRemote(ctx, out, ref, offset, written, length, err)
 }
 
+// copyRemote gets the rest of a block from another worker. DataLost, without a way to others, says that this worker was
+// told to persist what it does not have; the error of the local read goes with it.
 func (w *Worker) copyRemote(ctx context.Context, out io.Writer, ref *proto.FileRef, offset, done, length int64, local error) (int64, error) {
 	if w.c.ReadRemote == nil {
 		return done, dfs.Errorf(dfs.DataLost, "persist", ref.UfsPath, "block %d: not on this worker (%s)", offset/ref.BlockSize, dfs.DetailOf(local))

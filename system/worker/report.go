@@ -23,12 +23,16 @@ const (
 
 // pending is what was taken from the store and not yet acknowledged by the master. It is sent again as it is: the master
 // takes the same change twice without harm.
+// INV-1 of the package: added and removed are replaced only once a heartbeat that carried them was acknowledged, in
+// parts when they are more than a message holds; results likewise.
 type pending struct {
 	added, removed []*proto.HeldFile
 	results        []*proto.PersistResult
 }
 
 // reportLoop keeps the master informed: registration when it asks for one, else a heartbeat each interval.
+// It is one task, so reports never overtake each other. After a failure it waits for about a second, by chance shorter
+// or longer, so that a thousand workers do not come back to a new leader in one moment.
 func (w *Worker) reportLoop() {
 	ticker := host.NewTicker(w.h, w.c.HeartbeatInterval)
 	var lease uint64
@@ -78,6 +82,8 @@ func (w *Worker) register() (lease uint64, err error) {
 	return lease, err
 }
 
+// registerAt is one registration at one master: batches and their answers in turn, so that neither side has to hold
+// more than one. Commands may come with each answer.
 func (w *Worker) registerAt(ctx context.Context, stub proto.BlocksClient) (lease uint64, err error) {
 	ctx, cancel := w.h.WithCancel(ctx)
 	defer cancel() // ends the stream on every way out
@@ -151,6 +157,8 @@ func cut(files []*proto.HeldFile, most int) (front, rest []*proto.HeldFile) {
 	return files, nil
 }
 
+// heldFiles makes messages of what the store lists, none of more than batchBlocks blocks: a file with more is in
+// several.
 func heldFiles(held []blockstore.Held) []*proto.HeldFile {
 	var files []*proto.HeldFile
 	for _, f := range held {

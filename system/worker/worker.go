@@ -117,6 +117,8 @@ type Worker struct {
 }
 
 // New recovers what the tiers hold and makes a worker that is not yet known to any master.
+// An error leaves nothing behind: no task, no lock, no file open. The tiers that fail to open do not make it fail as
+// long as one works.
 func New(ctx context.Context, c Config) (*Worker, error) {
 	c.setDefaults()
 	if err := c.check(); err != nil {
@@ -169,6 +171,8 @@ func (w *Worker) Start() {
 }
 
 // Stop ends what the worker does in the background and closes its files. Stop its server first.
+// ctx bounds the wait for tasks only: persists that are cut off, the report that is being sent. What is cached stays on
+// the tiers; what is unpersisted is told again after the next start.
 func (w *Worker) Stop(ctx context.Context) error {
 	w.cancel()
 	w.commands.Close()

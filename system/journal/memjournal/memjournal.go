@@ -28,6 +28,11 @@ func Open(h host.Host, sm journal.StateMachine) *Journal {
 }
 
 // Journal implements journal.Journal.
+// INV-1: indexes ascend by one in the order in which proposals got into the queue, which is the order in which they are
+// applied.
+//
+// order is held over the wait for room in the queue; mu is innermost and never held over a wait or a call of the state
+// machine other than AppliedIndex.
 type Journal struct {
 	host    host.Host
 	sm      journal.StateMachine
@@ -70,6 +75,7 @@ func errClosed(op string) error {
 }
 
 // Propose implements journal.Journal.
+// A proposal that could not be queued is answered at once, with the caller's own error or Unavailable.
 func (j *Journal) Propose(ctx context.Context, data []byte) journal.Pending {
 	p := &pending{done: j.host.NewEvent()}
 	if err := j.enqueue(ctx, p, data); err != nil {
@@ -78,6 +84,7 @@ func (j *Journal) Propose(ctx context.Context, data []byte) journal.Pending {
 	return p
 }
 
+// enqueue gives the proposal the next index and a place in the queue, or neither.
 func (j *Journal) enqueue(ctx context.Context, p *pending, data []byte) error {
 	if err := j.order.Lock(ctx); err != nil {
 		return err

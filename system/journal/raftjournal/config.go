@@ -73,6 +73,7 @@ const (
 	cacheBytes = 16 << 20
 )
 
+// setDefaults fills in what is zero and refuses what cannot work. That the directory is usable, Open finds out.
 func (c *Config) setDefaults() error {
 	if c.Host == nil || c.ID == "" || c.Dir == "" {
 		return dfs.Errorf(dfs.InvalidArgument, "open journal", c.Dir, "Host, ID and Dir are needed")

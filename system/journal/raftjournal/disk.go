@@ -54,6 +54,7 @@ func (f fileSystem) exists(name string) bool {
 	return err == nil
 }
 
+// readFile reads a small file whole; the journal's own are at most a few kilobytes.
 func (f fileSystem) readFile(name string) ([]byte, error) {
 	file, err := f.Open(name)
 	if err != nil {
@@ -105,6 +106,7 @@ func (f fileSystem) walk(dir, prefix string, each func(rel string, size int64) e
 }
 
 // linkTree makes the new directory to with the files of from, hard links where the file system has them.
+// An error leaves what was made: to has a temporary name, and the next start removes it.
 func (f fileSystem) linkTree(from, to string) error {
 	if err := f.MkdirAll(to, 0o755); err != nil {
 		return err

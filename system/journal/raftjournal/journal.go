@@ -197,6 +197,7 @@ func (j *Journal) raftError(err error, op string) error {
 }
 
 // Barrier implements journal.Journal. It costs an entry of the log.
+// It is NotLeader on a follower, and when leadership is lost before a quorum has the entry.
 func (j *Journal) Barrier(ctx context.Context) error {
 	return j.await(ctx, "barrier", func() raft.Future { return j.raft.Barrier(0) })
 }
@@ -220,6 +221,7 @@ func (j *Journal) Leader() string {
 }
 
 // Members implements journal.Journal: the newest configuration in this member's log, committed or not.
+// It answers at once, also while Raft stands still.
 func (j *Journal) Members(context.Context) ([]journal.Member, error) {
 	f := j.raft.GetConfiguration()
 	if err := f.Error(); err != nil {
@@ -235,6 +237,8 @@ func (j *Journal) Members(context.Context) ([]journal.Member, error) {
 }
 
 // Add implements journal.Journal.
+// A member that is known by its id gets the new address. The call returns when the new quorum has agreed; the member
+// may be far behind then, and counts all the same.
 func (j *Journal) Add(ctx context.Context, m journal.Member) error {
 	if m.ID == "" || m.Address == "" {
 		return dfs.Errorf(dfs.InvalidArgument, "add member", m.ID, "a member needs an id and an address")
@@ -245,6 +249,7 @@ func (j *Journal) Add(ctx context.Context, m journal.Member) error {
 }
 
 // Remove implements journal.Journal. A leader that removes itself steps down.
+// An id that nobody has is no error. Who was removed goes on running and is refused by the others; close it.
 func (j *Journal) Remove(ctx context.Context, id string) error {
 	return j.await(ctx, "remove member", func() raft.Future { return j.raft.RemoveServer(raft.ServerID(id), 0, 0) })
 }

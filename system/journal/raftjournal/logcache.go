@@ -18,6 +18,7 @@ type logCache struct {
 	bytes int
 }
 
+// get fills log with the entry of the index, and tells whether it has it. It never blocks on the disk.
 func (c *logCache) get(index uint64, log *raft.Log) bool {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -58,6 +59,7 @@ func (c *logCache) cut(min, max uint64) {
 	c.reset() // truncations are rare: the next entries fill it again
 }
 
+// reset forgets all. The caller holds mu.
 func (c *logCache) reset() { c.logs, c.bytes = nil, 0 }
 
 // logBytes is about what an entry takes.

@@ -327,6 +327,7 @@ func (s *logStore) tryRepair() {
 }
 
 // failed is why the last write did not succeed; nil when it did.
+// Status shows it, and a proposal that a member refuses for it says it in place of "not the leader".
 func (s *logStore) failed() error {
 	if err := s.failure.Load(); err != nil {
 		return *err

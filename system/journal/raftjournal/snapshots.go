@@ -99,6 +99,7 @@ func (s *snapshotStore) load(name string) error {
 }
 
 // newest is the newest snapshot, or nil.
+// It may be dropped as soon as this returns; who reads its files opens it (Open), which keeps them.
 func (s *snapshotStore) newest() *snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,6 +198,8 @@ func (s *snapshotStore) Create(version raft.SnapshotVersion, index, term uint64,
 }
 
 // snapshotSink is a snapshot that is being made.
+// One task of Raft's uses it: Create, then Write or the checkpoint, then Close or Cancel. What happens behind the first
+// of those two does nothing.
 type snapshotSink struct {
 	store       *snapshotStore
 	dir, final  string
@@ -288,6 +291,8 @@ func (s *snapshotSink) Cancel() error {
 }
 
 // snapshotReader is a snapshot in use.
+// It counts as a reader of its snapshot from Open to Close, be it read or not: Restore on this machine takes the
+// directory and never reads the stream.
 type snapshotReader struct {
 	store    *snapshotStore
 	snapshot *snapshot

@@ -59,6 +59,8 @@ func streamSize(fs fileSystem, dir string, stateIndex uint64) (int64, error) {
 }
 
 // writeStream writes the state in dir, which holds still: the snapshot has a reader (snapshotStore.Open).
+// An error ends the stream where it is, which the other side takes for a broken one. The files are read once and sent
+// as they are; their sums are made on the way and follow them.
 func writeStream(w io.Writer, fs fileSystem, dir string, stateIndex uint64) error {
 	tw := tar.NewWriter(w)
 	head, err := makeHead(stateIndex)
@@ -193,6 +195,8 @@ func readEntry(tr *tar.Reader, name string, limit int64) ([]byte, error) {
 }
 
 // readFiles unpacks the state's files and leaves tr at the sums.
+// A file's name may come twice in a damaged stream: the second one fails on the sums. Nothing bounds the number of
+// files but the disk and maxSumsBytes.
 func readFiles(tr *tar.Reader, fs fileSystem, dir string) (sums []byte, err error) {
 	// Directories are synced once, at the end: their entries need not be there before the snapshot gets its name.
 	dirs := map[string]bool{dir: true}
@@ -230,6 +234,7 @@ func readFiles(tr *tar.Reader, fs fileSystem, dir string) (sums []byte, err erro
 	return sums, nil
 }
 
+// readStreamFile makes one file, with its directories, synced, and gives the CRC32C of what arrived.
 func readStreamFile(tr *tar.Reader, fs fileSystem, name string) (sum uint32, err error) {
 	if err := fs.MkdirAll(fs.PathDir(name), 0o755); err != nil {
 		return 0, err

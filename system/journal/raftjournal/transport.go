@@ -38,6 +38,7 @@ func (s *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (n
 }
 
 // listen opens the transport.
+// The address is taken before anything of Raft runs, so a second process of the same member fails here or at the lock.
 func listen(c *Config, logger hclog.Logger) (*raft.NetworkTransport, error) {
 	l, err := net.Listen("tcp", c.BindAddr)
 	if err != nil {
@@ -65,6 +66,7 @@ func raftLogger(to *slog.Logger) hclog.Logger {
 	return l
 }
 
+// slogSink drops what is below information: the library traces each message.
 type slogSink struct{ to *slog.Logger }
 
 // Accept implements hclog.SinkAdapter.

@@ -32,6 +32,7 @@ func (j *Journal) trimLoop() {
 }
 
 // untrimmed is how many entries lie above the newest snapshot.
+// A log that is being reopened has none to trim: 0.
 func (j *Journal) untrimmed() uint64 {
 	last, err := j.log.LastIndex()
 	if err != nil {
@@ -44,6 +45,8 @@ func (j *Journal) untrimmed() uint64 {
 }
 
 // Snapshot implements journal.Journal. With nothing new it leaves the present snapshot as it is.
+// It runs on any member, at any time, beside proposals. It fails when the disk has no room for the links and files of a
+// checkpoint; the log then stays as long as it is.
 func (j *Journal) Snapshot(ctx context.Context) (uint64, error) {
 	j.setTrailing()
 	err := j.await(ctx, "snapshot", func() raft.Future { return ignoreNothingNew{j.raft.Snapshot()} })

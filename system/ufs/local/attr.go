@@ -12,6 +12,8 @@ import (
 )
 
 // SetAttr implements ufs.AttrSetter. Owner and group are names or numbers.
+// What is not given stays. The three are set one after the other, and an error says nothing of those before it: the
+// caller repeats all. A mode is set as it is, past the umask; with modTime the access time is left.
 func (s *Store) SetAttr(ctx context.Context, path string, mode *uint32, owner, group *string, modTime *time.Time) error {
 	const op = "set attributes"
 	if err := begin(ctx, op, path); err != nil {

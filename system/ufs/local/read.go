@@ -40,6 +40,7 @@ func (s *Store) Open(ctx context.Context, path string, offset, length int64) (io
 	return &reader{ctx: ctx, f: f, r: io.NewSectionReader(f, offset, length), path: path, print: fingerprint(info)}, nil
 }
 
+// reader gives a part of the open file. It has no buffer: its callers read by pages.
 type reader struct {
 	ctx   context.Context
 	f     *os.File

@@ -62,6 +62,7 @@ func (s *Store) hasChildren(path string) bool {
 }
 
 // Rename implements ufs.Store.
+// It is one step under the lock: nobody sees half of it.
 func (s *Store) Rename(ctx context.Context, from, to string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,6 +106,7 @@ func (s *Store) move(from, to string) {
 }
 
 // SetAttr implements ufs.AttrSetter.
+// A directory's attributes are kept as an object's are.
 func (s *Store) SetAttr(ctx context.Context, path string, mode *uint32, owner, group *string, modTime *time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 )
 
 // parseEndpoint splits the endpoint option into host:port and whether to use TLS.
+// A scheme decides on TLS; without one it is used unless the option insecure is set.
 func parseEndpoint(o Options) (endpoint string, secure bool, err error) {
 	if o.Endpoint == "" {
 		return "s3.amazonaws.com", true, nil

@@ -12,6 +12,7 @@ import (
 )
 
 // Options are a mount's options for this driver, all of them text.
+// Keys come from a mount's options, in the mount table, or from the process's surroundings; anonymous needs none.
 type Options struct {
 	Endpoint     string // host[:port] or URL; "" is AWS
 	Region       string // "" asks AWS; us-east-1 elsewhere

@@ -49,6 +49,7 @@ func (s *Store) Open(ctx context.Context, path string, offset, length int64) (io
 }
 
 // openEmpty answers a read of nothing: the object must exist all the same.
+// It costs the requests of a Stat, and answers with the fingerprint that this found.
 func (s *Store) openEmpty(ctx context.Context, path string) (io.ReadCloser, error) {
 	e, err := s.Stat(ctx, path)
 	if err != nil {

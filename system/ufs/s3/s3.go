@@ -74,6 +74,8 @@ type Store struct {
 
 // Open opens the store at s3://bucket/prefix. It asks the server once, so that wrong keys and a missing bucket are found
 // here.
+// The prefix need not exist. Connections are made as they are needed and shared by all calls; Close ends those that are
+// idle.
 func Open(ctx context.Context, h host.Host, bucket, prefix string, o Options) (*Store, error) {
 	if err := ufs.CheckPath("open under store", prefix); err != nil {
 		return nil, err
@@ -92,6 +94,7 @@ func Open(ctx context.Context, h host.Host, bucket, prefix string, o Options) (*
 }
 
 // connect makes the client and settles the bucket's region, so that no request has to ask for it.
+// Where it cannot be known, as on AWS without the option, the server is asked once; other servers take the default.
 func (s *Store) connect(ctx context.Context, o Options) error {
 	endpoint, secure, err := parseEndpoint(o)
 	if err != nil {
@@ -186,6 +189,7 @@ func entryOf(name string, info minio.ObjectInfo) ufs.Entry {
 func fingerprint(etag string) string { return strings.Trim(etag, `"`) }
 
 // Mkdir implements ufs.Store: the marker of path. Those of its parents are implied.
+// It is no error that the directory is there. The mode is not kept.
 func (s *Store) Mkdir(ctx context.Context, path string, _ uint32) error {
 	if err := s.begin(ctx, "mkdir", path); err != nil || path == "" {
 		return err

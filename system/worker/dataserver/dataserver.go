@@ -59,6 +59,10 @@ func (s *Server) Read(q *proto.ReadRequest, stream grpc.ServerStreamingServer[pr
 	return rpc.ToStatus(s.read(q, stream))
 }
 
+// The ranges are answered in the order of the request, each with its pieces in order; only the last one prefetches. A
+// piece's bytes are sent from the page's buffer, which the codec holds on to until they are on the wire. A client that
+// takes nothing holds its slot and one page; what it holds of the fetcher's memory it loses when others want it (fetch,
+// INV-4).
 func (s *Server) read(q *proto.ReadRequest, stream grpc.ServerStream) error {
 	ctx := stream.Context()
 	switch {

@@ -22,6 +22,8 @@ func (s *Server) Write(stream grpc.ClientStreamingServer[proto.WriteRequest, pro
 	return stream.SendAndClose(response)
 }
 
+// A slot is taken before the header is read and held to the end, so MaxWrites bounds the buffers of all writes.
+// Whatever ends the stream before its last message, the upload is aborted, and nothing of it is kept.
 func (s *Server) write(stream grpc.ServerStream) (*proto.WriteResponse, error) {
 	ctx := stream.Context()
 	if err := s.writes.Acquire(ctx, 1); err != nil {
@@ -74,6 +76,7 @@ type upload struct {
 	next     int64 // with to_ufs: the offset that must come
 }
 
+// begin checks the header and opens what the write goes to. With an error nothing is left open.
 func (s *Server) begin(ctx context.Context, header *proto.WriteHeader) (*upload, error) {
 	if header == nil || header.File == nil {
 		return nil, dfs.Errorf(dfs.InvalidArgument, "write", "", "the first message of a write must have a header that names the file")
@@ -107,6 +110,8 @@ func (s *Server) create(ctx context.Context, header *proto.WriteHeader) (ufs.Wri
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // take takes one chunk. Its checksum is compared before anything keeps it.
+// The under store takes it first: it is what the client's answer is about. A chunk that is for one of the two alone
+// does not go to the other.
 func (u *upload) take(ctx context.Context, m *proto.WriteRequest) error {
 	if got := crc32.Checksum(m.Data, castagnoli); got != m.Crc32C {
 		return dfs.Errorf(dfs.Corrupted, "write", u.name, "the chunk at %d arrived with checksum %08x, sent was %08x: send it again", m.Offset, got, m.Crc32C)
@@ -138,6 +143,7 @@ func (u *upload) take(ctx context.Context, m *proto.WriteRequest) error {
 // cacheIsExtra tells whether the file is whole without this worker's copy.
 func (u *upload) cacheIsExtra() bool { return u.ufs != nil }
 
+// dropCache goes on without this worker's copy: the under store's write decides.
 func (u *upload) dropCache(err error) {
 	u.s.c.Logger.Warn("a write through to the under store is not cached", "file", u.name, "error", err)
 	u.cache.Abort()

@@ -35,6 +35,7 @@ func (a *arena[K]) alloc(key K, bytes int64) int32 {
 	return i
 }
 
+// release forgets a key and keeps its entry for the next one. It must be in no queue.
 func (a *arena[K]) release(i int32) {
 	delete(a.index, a.entries[i].key)
 	a.entries[i] = entry[K]{next: a.free}
@@ -51,6 +52,7 @@ type queue[K comparable] struct {
 
 func newQueue[K comparable](a *arena[K]) queue[K] { return queue[K]{a: a, head: none, tail: none} }
 
+// push puts an entry at the head. It must be in no queue.
 func (q *queue[K]) push(i int32) {
 	e := &q.a.entries[i]
 	e.prev, e.next = none, q.head
@@ -64,6 +66,7 @@ func (q *queue[K]) push(i int32) {
 	q.bytes += e.bytes
 }
 
+// remove takes an entry out; it stays in the arena.
 func (q *queue[K]) remove(i int32) {
 	e := &q.a.entries[i]
 	if e.prev != none {
@@ -80,6 +83,7 @@ func (q *queue[K]) remove(i int32) {
 	q.bytes -= e.bytes
 }
 
+// grow changes the size of an entry where it is; bytes may be negative.
 func (q *queue[K]) grow(i int32, bytes int64) {
 	q.a.entries[i].bytes += bytes
 	q.bytes += bytes

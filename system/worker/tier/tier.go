@@ -97,6 +97,7 @@ func (t *Tier) Capacity() int64 { return t.config.CapacityBytes }
 func (t *Tier) FS() vfs.FS { return t.fs }
 
 // Reserve takes bytes of the capacity, or nothing when they are not there or the disk has failed.
+// It never waits: the block store does, and decides on what.
 func (t *Tier) Reserve(bytes int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -138,6 +139,7 @@ func (t *Tier) OverHigh() bool { return t.Used() > t.high }
 func (t *Tier) BelowHigh(bytes int64) bool { return t.Failed() == nil && t.Used()+bytes <= t.high }
 
 // OverLow tells whether eviction that has begun should go on.
+// Between the two watermarks a tier is left alone unless an eviction is under way, so that evictions come in batches.
 func (t *Tier) OverLow() bool { return t.Used() > t.low }
 
 // Fail marks the disk as failed for good: nothing is reserved on it any more. The first cause is kept.
@@ -187,6 +189,8 @@ func (t *Tier) Info() *proto.TierInfo {
 
 // Convert makes a dfs.Error of what a disk answered. NoSpace and ReadOnly have their kinds; the rest says that the disk
 // is bad (Unavailable: other replicas and the under store may still serve). It returns nil for nil.
+// The caller's own errors and contexts pass through. Errors in the table say what the operator can do; op and path say
+// where it happened.
 func Convert(err error, op, path string) error {
 	var already *dfs.Error
 	switch {

@@ -7,6 +7,8 @@ import (
 )
 
 // sequence is what is remembered of the last read of a file.
+// It is kept by file, not by reader: a file that several read in order at a time looks random, and is then fetched by
+// runs.
 type sequence struct{ next, window int64 }
 
 // window is how many bytes behind end are worth fetching ahead: what the request says, or twice as much each time that
@@ -31,6 +33,8 @@ func (f *Fetcher) window(q *Request, ref *blockstore.Ref, end int64) int64 {
 
 // prefetch fetches what is missing of [from, to) for nobody yet. It does not wait, and does nothing when enough of it
 // is under way, or when the store has had no room lately: what is fetched ahead and not kept is fetched twice.
+// A prefetch holds a place among MaxPrefetches until it has ended; pages are claimed a run at a time, so a long window
+// takes several.
 func (f *Fetcher) prefetch(m *proto.FileRef, ref *blockstore.Ref, from, to int64) {
 	if f.h.Now().UnixNano()-f.refused.Load() < int64(prefetchPause) {
 		return

@@ -37,6 +37,7 @@ func (f *Fetcher) InFlight() int {
 }
 
 // newFlight puts a flight into the map. The caller holds mu.
+// Somebody must start it: a flight that nobody fetches would be waited for until its readers give up.
 func (f *Fetcher) newFlight(key pageKey, end int64) *flight {
 	fl := &flight{key: key, end: end, landing: f.h.NewEvent()}
 	f.flights[key] = fl
@@ -53,6 +54,8 @@ func (fl *flight) board() {
 }
 
 // wait returns the page's buffer, of which the caller has a reference.
+// With an error it has left the flight, and there is no buffer. A failed flight has none either: its error is that of
+// the fetch, the same for all who wait.
 func (f *Fetcher) wait(ctx context.Context, fl *flight) (*rpc.PageBuffer, error) {
 	if err := fl.landing.Wait(ctx); err != nil {
 		f.leave(fl)
@@ -92,6 +95,7 @@ func (f *Fetcher) land(fl *flight, buffer *rpc.PageBuffer, err error) {
 }
 
 // retire takes a flight whose page was stored, or could not be, out of the map.
+// Readers that have boarded keep their references; who comes later finds the page in the store, or begins a new flight.
 func (f *Fetcher) retire(fl *flight) {
 	f.mu.Lock()
 	delete(f.flights, fl.key)

@@ -33,6 +33,8 @@ type reader struct {
 	taking time.Time
 }
 
+// run answers page by page until the range ends. Each turn has either flights to take from, or looks in the store and
+// begins some: what the store gained or lost in between is seen at the next page.
 func (r *reader) run() error {
 	for r.next < r.end {
 		if err := r.ctx.Err(); err != nil {
@@ -94,6 +96,7 @@ func (r *reader) give(p Piece) error {
 }
 
 // miss begins to fetch what the store does not have.
+// NotFound is for clients to ask another worker; nothing was asked of the under store then.
 func (r *reader) miss() error {
 	switch {
 	case r.q.CachedOnly:
@@ -182,6 +185,8 @@ func (r *reader) joinMore() {
 }
 
 // passThrough streams from the under store without keeping anything, up to the next page that is held.
+// Nothing of it is shared: NO_CACHE says that nobody else will want it. It holds one page, and no memory of the
+// fetcher's.
 func (r *reader) passThrough() error {
 	end := r.end
 	for at := r.next; at < r.end; {

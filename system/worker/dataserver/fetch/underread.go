@@ -13,6 +13,8 @@ import (
 )
 
 // fetch reads a run in one ranged read and stores it page by page.
+// Each page is handed to its readers as soon as it is there, and stored behind that: the store's disk does not make
+// them wait. It holds one page of memory at a time, besides what readers have a reference of.
 func (f *Fetcher) fetch(ctx context.Context, m *proto.FileRef, ref *blockstore.Ref, run []*flight) {
 	start, end := run[0].key.start, run[len(run)-1].end
 	body, err := f.open(ctx, m, start, end-start)
@@ -47,6 +49,8 @@ func (f *Fetcher) readFull(r io.Reader, p []byte, m *proto.FileRef, offset int64
 	return dfs.Wrap(err, "fetch", m.UfsPath)
 }
 
+// stale says that the under store has another content than the reference names. Only a new reference helps, so the
+// words say how to get one.
 func stale(m *proto.FileRef, format string, args ...any) error {
 	e := dfs.Errorf(dfs.Stale, "fetch", m.UfsPath, format, args...)
 	e.Detail = "the file changed in the under store (" + e.Detail + "): run `forebay fs load` on it, or sync its mount, and open it again"
@@ -54,6 +58,7 @@ func stale(m *proto.FileRef, format string, args ...any) error {
 }
 
 // open begins a ranged read and compares the fingerprint of what it reads with the reference's (INV-2).
+// The body is the caller's to close. With an error there is none.
 func (f *Fetcher) open(ctx context.Context, m *proto.FileRef, offset, length int64) (io.ReadCloser, error) {
 	store, err := f.c.Mount(ctx, dfs.MountID(m.MountId))
 	if err != nil {
