@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
+	"github.com/forebay/forebay/sim/simjournal"
 	"github.com/forebay/forebay/sim/world"
 	"github.com/forebay/forebay/system/client"
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/journal"
-	"github.com/forebay/forebay/system/journal/memjournal"
 	"github.com/forebay/forebay/system/master"
 	"github.com/forebay/forebay/system/master/inodestore"
 	"github.com/forebay/forebay/system/proto"
@@ -25,14 +26,16 @@ import (
 
 // The ports of a cluster's services, and who runs it.
 const (
-	masterPort = "19998"
-	workerPort = "29999"
-	superuser  = "root"
-	storeURI   = "mem://store"
+	masterPort  = "19998"
+	journalPort = "19997"
+	workerPort  = "29999"
+	superuser   = "root"
+	storeURI    = "mem://store"
 )
 
 // Config is the size and make of a cluster. Zero values mean the defaults.
 type Config struct {
+	Masters     int
 	Workers     int
 	WorkerBytes int64 // cache of each worker
 	Racks       int   // over which nodes are spread
@@ -40,7 +43,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.Workers = max(c.Workers, 1)
+	c.Masters, c.Workers = max(c.Masters, 1), max(c.Workers, 1)
 	c.Racks = max(c.Racks, 1)
 	if c.WorkerBytes == 0 {
 		c.WorkerBytes = 1 << 30
@@ -56,8 +59,9 @@ type Cluster struct {
 	World   *world.World
 	Store   *mem.Store // the under store, mounted at /
 	cfg     Config
-	Master  *world.Node
-	master  *master.Master
+	quorum  *simjournal.Quorum
+	Masters []*world.Node
+	masters []*master.Master
 	Workers []*world.Node
 	workers []*worker.Worker
 }
@@ -65,9 +69,18 @@ type Cluster struct {
 // New makes the nodes and starts the services on them, as tasks of theirs: they are up when the world has run for a while.
 func New(w *world.World, cfg Config) *Cluster {
 	c := &Cluster{World: w, cfg: cfg.withDefaults()}
-	c.Master = w.NewNode("m1", world.NodeConfig{Rack: "r0", Zone: "z0"})
-	c.Store = mem.New(c.Master)
-	c.Master.Go("start", func() { c.mustStart("m1", c.startMaster()) })
+	var founders []journal.Member
+	for i := range c.cfg.Masters {
+		id := fmt.Sprintf("m%d", i+1)
+		founders = append(founders, journal.Member{ID: id, Address: id + ":" + journalPort, Voter: true})
+		c.Masters = append(c.Masters, w.NewNode(id, c.Place(i)))
+	}
+	c.quorum = simjournal.NewQuorum(w, founders, simjournal.DefaultTiming)
+	c.masters = make([]*master.Master, c.cfg.Masters)
+	c.Store = mem.New(w.NewNode("store", world.NodeConfig{}))
+	for i := range c.Masters {
+		c.StartMaster(i)
+	}
 	c.workers = make([]*worker.Worker, c.cfg.Workers)
 	for i := range c.cfg.Workers {
 		n := w.NewNode(fmt.Sprintf("w%d", i+1), c.Place(i))
@@ -94,8 +107,26 @@ func (c *Cluster) openStore(context.Context, string, map[string]string) (ufs.Sto
 	return c.Store, nil
 }
 
-func (c *Cluster) startMaster() error {
-	n := c.Master
+// StartMaster starts the service on a master's node, on the disk and the log that are there.
+func (c *Cluster) StartMaster(i int) {
+	n := c.Masters[i]
+	n.Go("start", func() { c.mustStart(n.Name(), c.startMaster(i)) })
+}
+
+// CrashMaster ends a master's process.
+func (c *Cluster) CrashMaster(i int) {
+	c.Masters[i].Crash()
+	c.quorum.Crashed(c.Masters[i].Name())
+	c.masters[i] = nil
+}
+
+// Leader is the index of the master that serves; -1 when none does.
+func (c *Cluster) Leader() int {
+	return slices.IndexFunc(c.masters, func(m *master.Master) bool { return m != nil && m.Serving() })
+}
+
+func (c *Cluster) startMaster(i int) error {
+	n := c.Masters[i]
 	server, err := n.Listen(n.Name() + ":" + masterPort)
 	if err != nil {
 		return err
@@ -104,24 +135,31 @@ func (c *Cluster) startMaster() error {
 	if err != nil {
 		return err
 	}
-	c.master, err = master.New(master.Config{
+	m, err := master.New(master.Config{
 		Host: n, ID: n.Name(), Address: server.Addr(), Store: store, OpenStore: c.openStore,
 		Superuser: superuser, Group: superuser, Log: c.cfg.Log, RootURI: storeURI,
-		OpenJournal: func(sm journal.StateMachine) (journal.Journal, error) { return memjournal.Open(n, sm), nil },
+		OpenJournal: func(sm journal.StateMachine) (journal.Journal, error) { return c.quorum.Open(n, n.Name(), sm) },
 	})
 	if err != nil {
 		return err
 	}
-	c.master.RegisterServices(server)
-	if err := c.master.Start(); err != nil {
+	m.RegisterServices(server)
+	if err := m.Start(); err != nil {
 		return err
 	}
 	server.Serve()
+	c.masters[i] = m
 	return nil
 }
 
-// Masters are the addresses of the masters.
-func (c *Cluster) Masters() []string { return []string{c.Master.Name() + ":" + masterPort} }
+// Addresses are the masters' addresses for clients and workers.
+func (c *Cluster) Addresses() []string {
+	var all []string
+	for _, n := range c.Masters {
+		all = append(all, n.Name()+":"+masterPort)
+	}
+	return all
+}
 
 // StartWorker starts the service on a worker's node, on the disk that is there.
 func (c *Cluster) StartWorker(i int) {
@@ -135,12 +173,12 @@ func (c *Cluster) startWorker(i int) error {
 	if err != nil {
 		return err
 	}
-	peers, err := client.New(client.Config{Host: n, Masters: c.Masters(), Name: n.Name(), Identity: c.root(), ReadType: dfs.ReadNoCache})
+	peers, err := client.New(client.Config{Host: n, Masters: c.Addresses(), Name: n.Name(), Identity: c.root(), ReadType: dfs.ReadNoCache})
 	if err != nil {
 		return err
 	}
 	w, err := worker.New(context.Background(), worker.Config{
-		Host: n, Dir: "worker", Address: server.Addr(), Masters: c.Masters(), Logger: c.cfg.Log,
+		Host: n, Dir: "worker", Address: server.Addr(), Masters: c.Addresses(), Logger: c.cfg.Log,
 		Tiers:   []tier.Config{{Name: "SSD", Dir: "tier", CapacityBytes: c.cfg.WorkerBytes}},
 		OpenUFS: func(context.Context, *proto.Mount) (ufs.Store, error) { return c.Store, nil },
 		ReadRemote: func(ctx context.Context, ref *proto.FileRef, offset, length int64) (io.ReadCloser, error) {
@@ -164,5 +202,5 @@ func (c *Cluster) root() dfs.Identity {
 
 // Client makes a client on a node.
 func (c *Cluster) Client(n *world.Node) (*client.Client, error) {
-	return client.New(client.Config{Host: n, Masters: c.Masters(), Name: n.Name(), Identity: c.root(), Timeout: 30 * time.Second})
+	return client.New(client.Config{Host: n, Masters: c.Addresses(), Name: n.Name(), Identity: c.root(), Timeout: 30 * time.Second})
 }

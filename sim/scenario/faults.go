@@ -1,12 +1,17 @@
 package scenario
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // faultKinds are what can go wrong: each begins its fault the n-th time, and returns what ends it.
 var faultKinds = map[string]func(r *run, f Fault, n int) (end func()){
 	"restart-worker": restartWorker,
 	"cut-zone":       cutZone,
 	"cut-client":     cutClient,
+	"kill-leader":    killLeader,
+	"cut-leader":     cutLeader,
 }
 
 // schedule sets the timers of all faults.
@@ -44,7 +49,7 @@ func restartWorker(r *run, _ Fault, n int) func() {
 func cutZone(r *run, f Fault, _ int) func() {
 	var inside, outside []string
 	for _, n := range r.w.Nodes() {
-		if n.Zone() == f.Zone && n != r.cluster.Master {
+		if n.Zone() == f.Zone && !slices.Contains(r.cluster.Masters, n) {
 			inside = append(inside, n.Name())
 		} else {
 			outside = append(outside, n.Name())
@@ -54,10 +59,46 @@ func cutZone(r *run, f Fault, _ int) func() {
 	return func() { r.w.Net.HealAll() }
 }
 
-// cutClient cuts one client after the other off from the master, one way: it asks and hears nothing.
+// cutClient cuts one client after the other off from the masters, one way: it asks and hears nothing.
 func cutClient(r *run, _ Fault, n int) func() {
 	client := r.w.Nodes()[len(r.w.Nodes())-1-n%r.s.Clients].Name()
-	master := r.cluster.Master.Name()
-	r.w.Net.Cut(master, client)
-	return func() { r.w.Net.Heal(master, client) }
+	for _, m := range r.cluster.Masters {
+		r.w.Net.Cut(m.Name(), client)
+	}
+	return func() {
+		for _, m := range r.cluster.Masters {
+			r.w.Net.Heal(m.Name(), client)
+		}
+	}
+}
+
+// killLeader crashes the master that leads, or any when none does.
+func killLeader(r *run, _ Fault, n int) func() {
+	i := r.cluster.Leader()
+	if i < 0 {
+		i = n % len(r.cluster.Masters)
+	}
+	r.cluster.CrashMaster(i)
+	return func() {
+		if !r.cluster.Masters[i].Alive() {
+			r.cluster.Masters[i].Restart()
+			r.cluster.StartMaster(i)
+		}
+	}
+}
+
+// cutLeader cuts the leader off from the other masters, but not from clients: it must stop answering by itself.
+func cutLeader(r *run, _ Fault, _ int) func() {
+	i := r.cluster.Leader()
+	if i < 0 {
+		return func() {}
+	}
+	var others []string
+	for j, n := range r.cluster.Masters {
+		if j != i {
+			others = append(others, n.Name())
+		}
+	}
+	r.w.Net.Partition([]string{r.cluster.Masters[i].Name()}, others)
+	return func() { r.w.Net.HealAll() }
 }

@@ -46,7 +46,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if o.Trace != nil {
 		w.Sched.Trace(func(at time.Duration, node, task string) { fmt.Fprintf(o.Trace, "%12v  %-8s %s\n", at, node, task) })
 	}
-	r.cluster = cluster.New(w, cluster.Config{Workers: s.Workers, Racks: s.Racks, WorkerBytes: int64(s.WorkerCache), Log: o.Log})
+	r.cluster = cluster.New(w, cluster.Config{Masters: s.Masters, Workers: s.Workers, Racks: s.Racks, WorkerBytes: int64(s.WorkerCache), Log: o.Log})
 	r.fill()
 	for i := range s.Clients {
 		u := newUser(r, i, w.NewNode(fmt.Sprintf("c%d", i+1), r.cluster.Place(i)))

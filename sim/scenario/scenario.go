@@ -29,6 +29,7 @@ import (
 type Scenario struct {
 	Name        string         `yaml:"-"`
 	Description string         `yaml:"description"`
+	Masters     int            `yaml:"masters"` // 1, 3 or 5; 0: 3
 	Workers     int            `yaml:"workers"`
 	Clients     int            `yaml:"clients"`
 	Racks       int            `yaml:"racks"`
@@ -116,7 +117,10 @@ func (s *Scenario) Check() error {
 		}
 		return nil
 	}
-	err := errors.Join(within("workers", s.Workers, 1, maxWorkers), within("clients", s.Clients, 1, maxClients),
+	if s.Masters == 0 {
+		s.Masters = 3
+	}
+	err := errors.Join(within("masters", s.Masters, 1, 5), within("workers", s.Workers, 1, maxWorkers), within("clients", s.Clients, 1, maxClients),
 		within("racks", s.Racks, 0, maxWorkers), within("files", s.Files, 0, maxFiles))
 	if s.Duration <= 0 || s.Duration > maxDuration {
 		err = errors.Join(err, fmt.Errorf("duration is %v: want more than 0 and at most %v", s.Duration, maxDuration))

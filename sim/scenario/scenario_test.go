@@ -32,6 +32,8 @@ faults:
   - {at: 6s, every: 5s, kind: restart-worker, for: 2s}
   - {at: 8s, kind: cut-zone, zone: z1, for: 3s}
   - {at: 12s, kind: cut-client, for: 1s}
+  - {at: 14s, kind: kill-leader, for: 2s}
+  - {at: 17s, kind: cut-leader, for: 2s}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +54,7 @@ func run1(t *testing.T, s *Scenario, seed uint64) *Report {
 // TestSameSeedSameHistory: on any number of processors; another seed has another history.
 func TestSameSeedSameHistory(t *testing.T) {
 	want := run1(t, small(t), 7)
-	if want.Operations() < 100 || want.Faults != 5 || want.ViolationCount != 0 {
+	if want.Operations() < 100 || want.Faults != 7 || want.ViolationCount != 0 {
 		t.Errorf("%d operations, %d faults, violations %q", want.Operations(), want.Faults, want.Violations)
 	}
 	for _, procs := range []int{1, 2, 4} {
@@ -251,5 +253,20 @@ func TestTrace(t *testing.T) {
 		if !strings.Contains(trace.String(), want) {
 			t.Errorf("the trace does not name %q:\n%.500s", want, trace.String())
 		}
+	}
+}
+
+// TestSweep: seeds differ in what they do, all hold, everything is reached by some, and a failing seed is told.
+func TestSweep(t *testing.T) {
+	told := 0
+	w, err := RunSweep(t.Context(), 1, 40, func(uint64, string) { told++ })
+	if err != nil || told != 40 || len(w.Failed) > 0 || len(w.Missed()) > 0 {
+		t.Errorf("%v, told %d, failed %v (%s), missed %v", err, told, w.Failed, w.First, w.Missed())
+	}
+	faultKinds["test"] = func(r *run, _ Fault, _ int) func() { r.violation("planted"); return func() {} }
+	defer delete(faultKinds, "test")
+	w, err = RunSweep(t.Context(), 1, 6, nil)
+	if err != nil || len(w.Failed) == 0 || w.First == "" {
+		t.Errorf("%v, a planted violation was not found: %+v", err, w)
 	}
 }

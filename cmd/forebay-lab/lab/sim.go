@@ -2,6 +2,8 @@ package lab
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +18,7 @@ func simCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	sim.AddCommand(simRunCommand(), simScenariosCommand())
+	sim.AddCommand(simRunCommand(), simSweepCommand(), simScenariosCommand())
 	return sim
 }
 
@@ -118,4 +120,53 @@ func simScenariosCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+func simSweepCommand() *cobra.Command {
+	var seeds int
+	var first uint64
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "sweep",
+		Short: "run many seeds of small clusters with faults",
+		Long: `Runs a small cluster for each seed, with a part of the operations and of the faults that the seed chooses. It ends with an
+error when a promise was broken, and when something was reached by no seed: a sweep that never kills a leader shows nothing
+about it.`,
+		Example: "  forebay-lab sim sweep --seeds 2000",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := cmd.OutOrStdout()
+			told := func(seed uint64, failure string) {
+				if failure != "" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "sim: seed %d: %s\n", seed, failure)
+				} else if n := seed - first + 1; n%50 == 0 {
+					fmt.Fprintf(cmd.ErrOrStderr(), "sim: %d of %d seeds\n", n, seeds)
+				}
+			}
+			w, err := scenario.RunSweep(cmd.Context(), first, seeds, told)
+			if asJSON {
+				err = firstError(err, writeJSON(out, w))
+			} else {
+				for _, name := range slices.Sorted(maps.Keys(w.Sometimes)) {
+					fmt.Fprintf(out, "sometimes %-20s %d seeds\n", name, w.Sometimes[name])
+				}
+				fmt.Fprintf(out, "seeds %d, operations %d, faults %d\nsimulated %.0f s in %.1f s: %.1f times real time\nfailed seeds %d\n", w.Seeds,
+					w.Operations, w.Faults, w.Simulated.Seconds(), w.Wall.Seconds(), w.Simulated.Seconds()/max(w.Wall.Seconds(), 1e-9), len(w.Failed))
+			}
+			switch {
+			case err != nil:
+				return err
+			case len(w.Failed) > 0:
+				return fmt.Errorf("sim: %d seeds failed, the first is %d: run it again with sim sweep --first %d --seeds 1", len(w.Failed), w.Failed[0], w.Failed[0])
+			case len(w.Missed()) > 0:
+				return fmt.Errorf("sim: no seed reached %v: run more seeds", w.Missed())
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&seeds, "seeds", 200, "how many")
+	f.Uint64Var(&first, "first", 1, "the first seed")
+	f.BoolVar(&asJSON, "json", false, "print the outcome as JSON")
+	return cmd
 }

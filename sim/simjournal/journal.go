@@ -1,0 +1,380 @@
+package simjournal
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/journal"
+)
+
+// VerifyLeader implements journal.Journal: a majority answers a message that leaves after the call.
+func (m *Member) VerifyLeader(ctx context.Context) error {
+	const op = "verify leader"
+	if m.over() {
+		return errClosed(op)
+	}
+	if m.role != leader {
+		return m.notLeader(op)
+	}
+	term := m.s.term
+	m.round++
+	round := m.round
+	m.change()
+	leads := func() bool { return m.role == leader && m.s.term == term }
+	err := m.until(ctx, op, func() bool {
+		return !leads() || m.majority(func(id string) bool { return id == m.id || m.peers[id] != nil && m.peers[id].round >= round })
+	})
+	if err == nil && !leads() {
+		err = m.notLeader(op)
+	}
+	return err
+}
+
+// Barrier implements journal.Journal.
+func (m *Member) Barrier(ctx context.Context) error {
+	return m.commitOwn(ctx, "barrier", entry{})
+}
+
+// commitOwn appends an entry of the journal's own and waits until it is applied here.
+func (m *Member) commitOwn(ctx context.Context, op string, e entry) error {
+	if m.over() {
+		return errClosed(op)
+	}
+	if m.role != leader || m.transferring {
+		return m.notLeader(op)
+	}
+	term := m.s.term
+	index := m.append(e)
+	if err := m.until(ctx, op, func() bool { return m.applied >= index || m.s.term != term || m.role != leader }); err != nil {
+		return err
+	}
+	if have, known := m.s.termAt(index); m.applied < index || known && have != term {
+		return m.notLeader(op)
+	}
+	return nil
+}
+
+// CommitIndex implements journal.Journal: of entries that go to the state machine.
+func (m *Member) CommitIndex() uint64 {
+	for i := m.commit; i > m.s.trimmed; i-- {
+		if e := m.s.at(i); e != nil && !e.own() {
+			return i
+		}
+	}
+	return m.sm.AppliedIndex()
+}
+
+// Leadership implements journal.Journal.
+func (m *Member) Leadership(ctx context.Context) (uint64, error) {
+	if err := m.until(ctx, "watch leadership", func() bool { return m.term != m.told }); err != nil {
+		return 0, err
+	}
+	m.told = m.term
+	return m.term, nil
+}
+
+// Leader implements journal.Journal.
+func (m *Member) Leader() string { return m.leaderID }
+
+// Members implements journal.Journal.
+func (m *Member) Members(context.Context) ([]journal.Member, error) {
+	if m.over() {
+		return nil, errClosed("list members")
+	}
+	all := slices.Clone(m.members())
+	for i := range all {
+		all[i].Voter, all[i].Leader = true, all[i].ID == m.leaderID
+	}
+	return all, nil
+}
+
+// Add implements journal.Journal.
+func (m *Member) Add(ctx context.Context, x journal.Member) error {
+	if m.role != leader {
+		return m.notLeader("add member")
+	}
+	all := slices.DeleteFunc(slices.Clone(m.members()), func(y journal.Member) bool { return y.ID == x.ID })
+	x.Voter, x.Leader = true, false
+	return m.changeMembers(ctx, "add member", append(all, x))
+}
+
+// Remove implements journal.Journal.
+func (m *Member) Remove(ctx context.Context, id string) error {
+	if m.role != leader {
+		return m.notLeader("remove member")
+	}
+	all := slices.DeleteFunc(slices.Clone(m.members()), func(y journal.Member) bool { return y.ID == id })
+	if len(all) == len(m.members()) {
+		return dfs.Errorf(dfs.InvalidArgument, "remove member", id, "it is not a member")
+	}
+	return m.changeMembers(ctx, "remove member", all)
+}
+
+// changeMembers changes one member at a time: any majority of the old quorum then shares a member with any of the new one.
+func (m *Member) changeMembers(ctx context.Context, op string, all []journal.Member) error {
+	for i := m.commit + 1; i <= m.s.last(); i++ {
+		if m.s.at(i).members != nil {
+			return dfs.Errorf(dfs.Conflict, op, "", "another change of the membership is under way")
+		}
+	}
+	done := m.commitOwnAsync(op, entry{members: all})
+	for _, id := range m.others() {
+		m.startPeer(id)
+	}
+	for id := range m.peers {
+		if !slices.ContainsFunc(all, func(x journal.Member) bool { return x.ID == id }) {
+			delete(m.peers, id)
+		}
+	}
+	return done(ctx)
+}
+
+// commitOwnAsync appends at once, and returns how to wait for the rest.
+func (m *Member) commitOwnAsync(op string, e entry) func(context.Context) error {
+	term := m.s.term
+	index := m.append(e)
+	return func(ctx context.Context) error {
+		if err := m.until(ctx, op, func() bool { return m.applied >= index || m.s.term != term }); err != nil {
+			return err
+		}
+		if have, known := m.s.termAt(index); m.applied < index || known && have != term {
+			return m.notLeader(op)
+		}
+		return nil
+	}
+}
+
+// Transfer implements journal.Journal.
+func (m *Member) Transfer(ctx context.Context, id string) error {
+	const op = "transfer leadership"
+	if m.over() {
+		return errClosed(op)
+	}
+	if m.role != leader {
+		return m.notLeader(op)
+	}
+	if id == "" {
+		id = m.mostAdvanced()
+	}
+	if id == m.id {
+		return nil
+	}
+	if !slices.Contains(m.others(), id) {
+		return dfs.Errorf(dfs.InvalidArgument, op, id, "it is not another member of the quorum")
+	}
+	if !m.handOver(id, patienceOf) {
+		return dfs.Errorf(dfs.Unavailable, op, id, "it did not take over in time")
+	}
+	return ctx.Err()
+}
+
+// Status implements journal.Journal.
+func (m *Member) Status() journal.Status {
+	st := journal.Status{Term: m.s.term, CommitIndex: m.commit, AppliedIndex: m.applied, FirstLogIndex: m.s.first(),
+		LastLogIndex: m.s.last(), LeaderID: m.leaderID}
+	if m.s.snap != nil {
+		st.SnapshotIndex = m.s.snap.index
+	}
+	for i := range m.s.log {
+		st.LogBytes += int64(m.s.log[i].size())
+	}
+	return st
+}
+
+// Close implements journal.Journal: a leader hands over first.
+func (m *Member) Close() error {
+	if m.over() {
+		return nil
+	}
+	if m.role == leader {
+		if to := m.mostAdvanced(); to != "" {
+			m.handOver(to, m.q.timing.Heartbeat*2)
+		}
+	}
+	m.closed = true
+	m.s.synced = m.s.last()
+	for _, index := range sortedKeys(m.pending) {
+		m.pending[index].resolve(0, errClosed("propose"))
+	}
+	if m.q.live[m.id] == m {
+		delete(m.q.live, m.id)
+	}
+	m.change()
+	m.cancel()
+	return nil
+}
+
+// takeSnapshots takes one whenever the log has grown long.
+func (m *Member) takeSnapshots() {
+	for m.until(m.ctx, "", func() bool { return len(m.s.log) > snapshotEntries }) == nil {
+		if _, err := m.Snapshot(m.ctx); err != nil {
+			return
+		}
+	}
+}
+
+// Snapshot implements journal.Journal.
+func (m *Member) Snapshot(ctx context.Context) (uint64, error) {
+	if m.over() {
+		return 0, errClosed("snapshot")
+	}
+	index := m.applied
+	term, known := m.s.termAt(index)
+	if m.s.snap != nil && (index <= m.s.snap.index || !known) {
+		return m.s.snap.index, nil
+	}
+	fs := m.node.FS()
+	dir := fmt.Sprintf("simjournal-snapshot-%s-%d", m.id, index)
+	state, err := m.sm.Checkpoint(dir)
+	if err != nil {
+		return 0, err
+	}
+	snap := &snapshot{index: index, term: term, state: state, files: map[string][]byte{}}
+	snap.members = m.membersAt(index)
+	if err := readTree(fs, dir, "", snap.files); err != nil {
+		return 0, err
+	}
+	if err := fs.RemoveAll(dir); err != nil {
+		return 0, err
+	}
+	m.sync()
+	if m.over() {
+		return 0, errClosed("snapshot")
+	}
+	m.s.snap = snap
+	limit := min(index, m.firstUnflushed()-1)
+	m.s.trim(limit)
+	m.change()
+	return index, ctx.Err()
+}
+
+// membersAt is the membership as of an index.
+func (m *Member) membersAt(index uint64) []journal.Member {
+	for i := index; i > m.s.trimmed; i-- {
+		if e := m.s.at(i); e.members != nil {
+			return e.members
+		}
+	}
+	if m.s.snap != nil {
+		return m.s.snap.members
+	}
+	return m.q.founded
+}
+
+// firstUnflushed is the first entry that the state machine would need again after a crash.
+func (m *Member) firstUnflushed() uint64 { return m.firstDataAfter(m.sm.FlushedIndex()) }
+
+// sendSnapshot brings up a peer that needs entries which the log no longer has.
+func (m *Member) sendSnapshot(id string, p *progress, term uint64) {
+	snap := m.s.snap
+	bytes := smallMessage
+	for name, data := range snap.files {
+		bytes += len(name) + len(data)
+	}
+	m.send(id, "snapshot", bytes, func(f *Member) {
+		ok, theirs := f.install(term, m.id, snap)
+		f.send(m.id, "snapshot answer", smallMessage, func(*Member) { m.answered(p, term, ok, snap.index, theirs, 0) })
+	})
+}
+
+// install replaces a follower's state by the leader's snapshot, unless it has that much already.
+func (m *Member) install(term uint64, from string, snap *snapshot) (ok bool, ours uint64) {
+	if term < m.s.term {
+		return false, m.s.term
+	}
+	m.hear(term, from)
+	if snap.index <= m.commit {
+		return true, m.s.term
+	}
+	if m.applying.Lock(m.ctx) != nil {
+		return false, m.s.term
+	}
+	defer m.applying.Unlock()
+	if snap.index <= m.commit { // it came by the log meanwhile
+		return true, m.s.term
+	}
+	// The store first: a crash between the two must not find a state that is ahead of its log.
+	m.sync()
+	if m.over() {
+		return false, m.s.term
+	}
+	m.s.snap = snap
+	m.s.log, m.s.trimmed, m.s.before, m.s.synced = nil, snap.index, snap.term, snap.index
+	m.cuts++
+	m.commit, m.applied = snap.index, snap.index
+	if err := m.restore(snap); err != nil {
+		panic(fmt.Sprintf("simjournal: restore a snapshot: %v", err)) // in memory
+	}
+	m.heard = m.now()
+	m.change()
+	return true, m.s.term
+}
+
+// restore gives the state machine a snapshot.
+func (m *Member) restore(snap *snapshot) error {
+	fs := m.node.FS()
+	dir := fmt.Sprintf("simjournal-restore-%s-%d", m.id, snap.index)
+	for _, name := range slices.Sorted(maps.Keys(snap.files)) {
+		path := fs.PathJoin(dir, name)
+		if err := fs.MkdirAll(fs.PathDir(path), 0o755); err != nil {
+			return err
+		}
+		f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			return err
+		}
+		if _, err := f.Write(snap.files[name]); err != nil {
+			return err
+		}
+		if err := f.Sync(); err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	if len(snap.files) == 0 {
+		if err := fs.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return m.sm.Restore(dir)
+}
+
+// readTree reads all files below dir.
+func readTree(fs vfs.FS, dir, below string, into map[string][]byte) error {
+	names, err := fs.List(fs.PathJoin(dir, below))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := fs.PathJoin(below, name)
+		info, err := fs.Stat(fs.PathJoin(dir, path))
+		if err != nil {
+			return err
+		}
+		if info.IsDir() {
+			if err := readTree(fs, dir, path, into); err != nil {
+				return err
+			}
+			continue
+		}
+		f, err := fs.Open(fs.PathJoin(dir, path))
+		if err != nil {
+			return err
+		}
+		data, err := io.ReadAll(f)
+		_ = f.Close() // only read from
+		if err != nil {
+			return err
+		}
+		into[path] = data
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+// Package simjournal is a replicated log for the simulator: Raft (Ongaro and Ousterhout 2014: terms, elections with
+// pre-vote, log matching, commitment by majority of the leader's term, leader completeness, single-server membership
+// changes, leadership transfer) on the tasks, clock, network and disks of a simulated world, so that it follows from the
+// seed, which hashicorp/raft, with a clock and randomness of its own, does not. It stands in front of the production state
+// machine in the place of raftjournal and keeps the same contract (package journal).
+//
+// What a member must not lose lies in its store, which outlives the process: term, vote, log and snapshot. An append takes
+// effect there when the disk has synced it; a crash takes the store back to what was synced. Everything else is the
+// member's memory and goes with it.
+package simjournal
+
+import (
+	"time"
+
+	"github.com/forebay/forebay/sim/world"
+	"github.com/forebay/forebay/system/journal"
+)
+
+// Timing is how soon members notice each other's ends, as raftjournal has it.
+type Timing struct {
+	Heartbeat time.Duration // a follower that hears nothing for this long, and up to twice, asks for votes
+	Lease     time.Duration // a leader that hears of no majority for this long steps down
+	Sync      time.Duration // a write to the log, until it is safe
+}
+
+// DefaultTiming is raftjournal's.
+var DefaultTiming = Timing{Heartbeat: 250 * time.Millisecond, Lease: 200 * time.Millisecond, Sync: 300 * time.Microsecond}
+
+// Quorum is the set of stores of one replicated log, and the members that live.
+type Quorum struct {
+	w       *world.World
+	timing  Timing
+	founded []journal.Member
+	stores  map[string]*store
+	live    map[string]*Member
+	nodes   map[string]*world.Node
+}
+
+// NewQuorum makes a quorum of the given founders, none of which lives yet.
+func NewQuorum(w *world.World, founders []journal.Member, timing Timing) *Quorum {
+	return &Quorum{w: w, timing: timing, founded: founders, stores: map[string]*store{}, live: map[string]*Member{}, nodes: map[string]*world.Node{}}
+}
+
+// entry is one record of the log. data is nil in those of the journal's own.
+type entry struct {
+	index, term uint64
+	data        []byte
+	members     []journal.Member // of a change of membership
+}
+
+func (e *entry) own() bool { return e.data == nil }
+
+const entryOverheadBytes = 32
+
+func (e *entry) size() int { return len(e.data) + entryOverheadBytes }
+
+// snapshot is the state up to an index.
+type snapshot struct {
+	index, term uint64
+	state       uint64 // what the state machine called its index: it may be ahead
+	members     []journal.Member
+	files       map[string][]byte
+}
+
+// store is what a member has on its disk.
+type store struct {
+	term    uint64
+	vote    string
+	snap    *snapshot
+	log     []entry // after what was trimmed, without gaps
+	synced  uint64  // the last index that a crash leaves
+	trimmed uint64  // index before the first of log
+	before  uint64  // its term
+}
+
+func (s *store) last() uint64 { return s.trimmed + uint64(len(s.log)) }
+
+func (s *store) first() uint64 {
+	if len(s.log) == 0 {
+		return 0
+	}
+	return s.trimmed + 1
+}
+
+// at is the entry at index; nil when the log does not have it.
+func (s *store) at(index uint64) *entry {
+	if index <= s.trimmed || index > s.last() {
+		return nil
+	}
+	return &s.log[index-s.trimmed-1]
+}
+
+// termAt is the term of the entry at index, as far as it is known.
+func (s *store) termAt(index uint64) (uint64, bool) {
+	if e := s.at(index); e != nil {
+		return e.term, true
+	}
+	switch {
+	case index == s.trimmed:
+		return s.before, true
+	case s.snap != nil && index == s.snap.index:
+		return s.snap.term, true
+	}
+	return 0, false
+}
+
+// cut drops the entries from index on.
+func (s *store) cut(index uint64) {
+	if index <= s.last() {
+		s.log = s.log[:index-s.trimmed-1]
+		s.synced = min(s.synced, index-1)
+	}
+}
+
+// trim drops the entries up to index.
+func (s *store) trim(index uint64) {
+	if index <= s.trimmed {
+		return
+	}
+	index = min(index, s.last())
+	term, _ := s.termAt(index)
+	s.log = append([]entry(nil), s.log[index-s.trimmed:]...)
+	s.trimmed, s.before = index, term
+}
+
+// crash takes the store back to what was synced.
+func (s *store) crash() { s.cut(s.synced + 1) }
+
+// members is the membership by the last change in the log, whether committed or not, as Raft has it.
+func (s *store) members(founded []journal.Member) []journal.Member {
+	for i := len(s.log) - 1; i >= 0; i-- {
+		if s.log[i].members != nil {
+			return s.log[i].members
+		}
+	}
+	if s.snap != nil {
+		return s.snap.members
+	}
+	return founded
+}
+
+// Wipe forgets what a dead member has on its disk.
+func (q *Quorum) Wipe(id string) { delete(q.stores, id) }
+
+// Crashed is called when a member's process has ended without Close.
+func (q *Quorum) Crashed(id string) {
+	if m := q.live[id]; m != nil {
+		m.dead = true
+		delete(q.live, id)
+	}
+	if s := q.stores[id]; s != nil {
+		s.crash()
+	}
+}

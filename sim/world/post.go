@@ -1,0 +1,32 @@
+package world
+
+import "time"
+
+// Post carries a message of size bytes from one node to another outside of any connection, as the simulated journal's
+// transport: it arrives once or, when the way is cut or either end dies meanwhile, never. Messages may overtake each other.
+// arrive runs as a task of the receiver.
+func (n *Net) Post(from, to *Node, name string, size int, arrive func()) {
+	n.Messages++
+	n.Bytes += uint64(size)
+	if !from.Alive() {
+		return
+	}
+	at := int64(n.w.Sched.Elapsed())
+	start := at
+	if from != to {
+		at = occupy(&from.nic.sendFree, at, size, from.nic.rate)
+	}
+	at += int64(n.latency(from.nic, to.nic))
+	if from != to {
+		at = occupy(&to.nic.receiveFree, at, size, to.nic.rate)
+	}
+	if n.Loss > 0 && n.rng.Float64() < n.Loss {
+		return
+	}
+	life := to.life
+	n.w.Sched.After(time.Duration(at-start), func() {
+		if to.life == life && to.Alive() && !n.isCut(from.nic, to.nic) {
+			to.Go(name, arrive)
+		}
+	})
+}
