@@ -175,6 +175,7 @@ func (u *user) write(ctx context.Context) error {
 	p := dfs.Path(fmt.Sprintf("/own/%d/%d", u.id, u.made))
 	w := owned{uint64(u.made), int(u.r.s.FileSize), p}
 	err := u.c.WriteFile(ctx, p, content(p, w.write, w.size), client.WithParents())
+	u.once("write", p, err)
 	if err == nil {
 		u.own[p] = w
 		u.order = append(u.order, p)
@@ -191,6 +192,7 @@ func (u *user) rename(ctx context.Context) error {
 	u.made++
 	to := dfs.Path(fmt.Sprintf("/own/%d/r%d", u.id, u.made))
 	err := u.c.Rename(ctx, p, to)
+	u.once("rename", p, err)
 	if err != nil { // it may have happened
 		u.unsure[p] = true
 		return err
@@ -209,6 +211,7 @@ func (u *user) remove(ctx context.Context) error {
 		return nil
 	}
 	if err := u.c.Remove(ctx, p, client.RemoveOptions{}); err != nil {
+		u.once("remove", p, err)
 		u.unsure[p] = true
 		return err
 	}
@@ -217,6 +220,14 @@ func (u *user) remove(ctx context.Context) error {
 		u.r.violation("client %d: %s was removed and is there: %+v", u.id, p, s)
 	}
 	return nil
+}
+
+// once sees to it that a change of the user's own, on which nobody else works, is done once: what is refused because it
+// was done already was done twice (contract C2).
+func (u *user) once(what string, p dfs.Path, err error) {
+	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.AlreadyExists) || dfs.IsKind(err, dfs.Stale) {
+		u.r.violation("client %d: %s of %s was done twice or undone: %v", u.id, what, p, err)
+	}
 }
 
 // list lists the user's own directory, which must hold exactly what was acknowledged.
