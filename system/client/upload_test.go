@@ -57,7 +57,7 @@ func TestStalledUploadGoesElsewhere(t *testing.T) {
 				var left atomic.Int32
 				left.Store(1)
 				newHolder(c).at(event, &left, c.workers...)
-				fs := c.impatient(300*time.Millisecond, c.address)
+				fs := c.impatient(700*time.Millisecond, c.address)
 				want := content(1, blockBytes/2)
 				c.ok(fs.WriteFile(context.Background(), "/f", want, client.WithWriteType(writeType)))
 				if left.Load() >= 1 {
@@ -121,7 +121,7 @@ func TestFlowControlStall(t *testing.T) {
 	var left atomic.Int32
 	left.Store(1)
 	newHolder(c).at("write", &left, c.workers...)
-	fs := c.impatient(400*time.Millisecond, c.address)
+	fs := c.impatient(1500*time.Millisecond, c.address)
 	want := content(2, 24<<20) // more than the windows of stream and connection
 	c.ok(fs.WriteFile(context.Background(), "/f", want, client.WithWriteType(dfs.WriteThrough)))
 	if got, err := c.client.ReadFile(c.ctx, "/f"); err != nil || !bytes.Equal(got, want) {
