@@ -33,7 +33,8 @@ func TestConformance(t *testing.T) {
 	}
 	for name, wrap := range wrappers {
 		t.Run(name, func(t *testing.T) {
-			ufstest.Run(t, func(t *testing.T) ufs.Store { return wrap(mem.New(h)) }, ufstest.Options{Retried: name == "RetryOverFaults"})
+			ufstest.Run(t, func(t *testing.T) ufs.Store { return wrap(mem.New(h)) }, ufstest.Options{Retried: name == "RetryOverFaults",
+				Model: func() ufs.Store { return mem.New(h) }})
 		})
 	}
 }

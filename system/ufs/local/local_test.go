@@ -13,6 +13,7 @@ import (
 	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/ufs"
 	"github.com/forebay/forebay/system/ufs/local"
+	"github.com/forebay/forebay/system/ufs/mem"
 	"github.com/forebay/forebay/system/ufs/ufstest"
 )
 
@@ -28,7 +29,8 @@ func open(t *testing.T, dir string) *local.Store {
 
 // TestConformance holds the driver to ufs.Store's contract on a real directory.
 func TestConformance(t *testing.T) {
-	ufstest.Run(t, func(t *testing.T) ufs.Store { return open(t, t.TempDir()) }, ufstest.Options{BigObjectBytes: 9 << 20})
+	ufstest.Run(t, func(t *testing.T) ufs.Store { return open(t, t.TempDir()) }, ufstest.Options{BigObjectBytes: 9 << 20,
+		Model: func() ufs.Store { return mem.New(host.NewReal()) }})
 }
 
 // TestOpenErrors checks that a wrong root is explained when the store is opened.

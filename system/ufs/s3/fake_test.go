@@ -17,6 +17,7 @@ import (
 	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/ufs"
 	"github.com/forebay/forebay/system/ufs/drivers"
+	"github.com/forebay/forebay/system/ufs/mem"
 	"github.com/forebay/forebay/system/ufs/ufstest"
 	"github.com/forebay/forebay/system/ufs/ufstest/s3fake"
 )
@@ -36,7 +37,8 @@ func openFake(t *testing.T, server *s3fake.Server, uri string) ufs.Store {
 // TestFakeConformance holds the driver to ufs.Store's contract on the server in this process: where no real server is at
 // hand, and with pages of a few keys, which shift every listing's place among its pages.
 func TestFakeConformance(t *testing.T) {
-	o := ufstest.Options{BigObjectBytes: 13 << 20, NoAttributes: true, NoFileAsDirectory: true}
+	o := ufstest.Options{BigObjectBytes: 13 << 20, NoAttributes: true, NoFileAsDirectory: true,
+		Model: func() ufs.Store { return mem.New(host.NewReal()) }}
 	for _, keys := range []int{0, 1, 2, 3} {
 		t.Run(fmt.Sprint("pages of ", keys), func(t *testing.T) {
 			ufstest.Run(t, func(t *testing.T) ufs.Store {

@@ -28,6 +28,8 @@ type Options struct {
 	NoFileAsDirectory bool
 	// Retried is set for stores that take a second attempt's NotFound for the first one's success.
 	Retried bool
+	// Model makes the store to compare random operations with, package mem's; without it there are none.
+	Model func() ufs.Store
 }
 
 // Run runs the suite. open makes a fresh, empty store for each test.
