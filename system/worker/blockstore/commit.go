@@ -84,7 +84,7 @@ func (w *Writer) endFile() error {
 func (w *Writer) syncAbsence(ctx context.Context, written []int) error {
 	s := w.s
 	for t := range s.tiers {
-		if slices.Contains(written, t) || s.tiers[t].Failed() != nil {
+		if slices.Contains(written, t) || s.tiers[t].Writable() != nil {
 			continue
 		}
 		s.mu.Lock()
@@ -176,7 +176,7 @@ func (w *Writer) install(persisted bool) (complete []uint32, err error) {
 	s := w.s
 	s.mu.Lock()
 	for _, b := range w.blocks {
-		if failed := s.tiers[b.tier].Failed(); failed != nil {
+		if failed := s.tiers[b.tier].Writable(); failed != nil {
 			s.mu.Unlock()
 			return nil, dfs.Errorf(dfs.Unavailable, "write", w.ref.describe(), "tier %s failed during the write: %v", s.tiers[b.tier].Name(), failed)
 		}

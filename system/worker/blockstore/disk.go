@@ -9,14 +9,17 @@ import (
 	"github.com/forebay/forebay/system/worker/tier"
 )
 
-// diskError converts what a disk answered about one file. A read-only disk is given up at once, one with bad files when
-// there are too many of them (tier.BadFile); a full disk and too many open files say nothing of the disk. What the error
+// diskError converts what a disk answered about one file. A read-only disk is only read from then on, one with bad
+// files is given up when there are too many of them (tier.BadFile); a full disk and too many open files say nothing of the disk. What the error
 // means for the file is the caller's to settle: nothing may be believed to be on the disk that was not written.
 func (s *Store) diskError(tierIndex int, err error, op, path string) error {
 	converted := tier.Convert(err, op, path)
 	switch dfs.KindOf(converted) {
 	case dfs.ReadOnly:
-		s.failTier(tierIndex, converted)
+		if t := s.tiers[tierIndex]; t.Freeze(converted) {
+			s.log.Error("a tier takes no writes and is only read until restart; what it cannot erase comes back then, and is freed when the master hears of it",
+				"tier", t.Name(), "directory", t.Dir(), "error", converted)
+		}
 	case dfs.Unavailable:
 		pair := strings.TrimSuffix(strings.TrimSuffix(path, dataSuffix), metaSuffix)
 		if t := s.tiers[tierIndex]; t.BadFile(s.h.Now(), pair) {

@@ -26,7 +26,7 @@ func (s *Store) evictLoop() {
 // evictTier evicts from the high watermark down to the low one, and as far as writers wait for room.
 func (s *Store) evictTier(tierIndex int) {
 	t := s.tiers[tierIndex]
-	if t.Failed() != nil {
+	if t.Writable() != nil {
 		return
 	}
 	begun := t.OverHigh()

@@ -82,12 +82,12 @@ func (s *Store) mark(ctx context.Context, inode dfs.InodeID, version uint32, cha
 	return first
 }
 
-// rewriteHeader brings one pair's header up to date, and ends the keep that mark has begun. On a tier that is given up
-// there is nothing to write.
+// rewriteHeader brings one pair's header up to date, and ends the keep that mark has begun. On a tier that takes no
+// writes the header stays as it is, and a restart goes by the older state.
 func (s *Store) rewriteHeader(ctx context.Context, place *backing) error {
 	f := place.file
 	defer s.unkeep(f, place.tier)
-	if s.tiers[place.tier].Failed() != nil {
+	if s.tiers[place.tier].Writable() != nil {
 		return nil
 	}
 	b, err := s.use(ctx, f, place.tier)

@@ -16,7 +16,7 @@ func (s *Store) Promote(ref *Ref, offset int64) bool {
 		return false
 	}
 	b := f.blocks[index]
-	if b == nil || b.tier == 0 || b.pins > 0 || !f.persisted || f.busy[index] != nil || s.tiers[0].Failed() != nil {
+	if b == nil || b.tier == 0 || b.pins > 0 || !f.persisted || f.busy[index] != nil || s.tiers[0].Writable() != nil {
 		s.mu.Unlock()
 		return false
 	}

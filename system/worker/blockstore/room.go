@@ -22,7 +22,7 @@ func (s *Store) reserve(b *block, bytes int64) (tierIndex int, ok bool) {
 			}
 			return i, true
 		}
-		if s.tiers[i].Failed() == nil && s.tiers[waitFor].Failed() != nil {
+		if s.tiers[i].Writable() == nil && s.tiers[waitFor].Writable() != nil {
 			waitFor = i
 		}
 	}
@@ -33,12 +33,12 @@ func (s *Store) reserve(b *block, bytes int64) (tierIndex int, ok bool) {
 //
 // Room that came free since the caller looked is seen here: whoever gives room back releases it before endBusy takes mu
 // to replace s.room, so that a release not seen below sets the event that is taken below.
-// It is false at once for more than the tier will ever have and for a tier that is given up, and after limit or the end
+// It is false at once for more than the tier will ever have and for a tier that takes no writes, and after limit or the end
 // of ctx. True says that it is worth another look, not that the room is there: others look, too. demand tells the
 // evictor how much to free below the low watermark if need be; it is given back on every way out.
 func (s *Store) waitRoom(ctx context.Context, tierIndex int, bytes int64, limit time.Duration) bool {
 	t := s.tiers[tierIndex]
-	if t.Failed() != nil || bytes > t.Capacity() {
+	if t.Writable() != nil || bytes > t.Capacity() {
 		return false
 	}
 	s.mu.Lock()

@@ -30,7 +30,7 @@ func (w *Writer) stage(ctx context.Context, index uint32, bytes int64) (*block, 
 		if b != nil && w.spill(ctx, b, bytes) {
 			return b, nil
 		}
-		if left := deadline.Sub(w.s.h.Now()); left <= 0 || ctx.Err() != nil || w.s.tiers[tierIndex].Failed() != nil {
+		if left := deadline.Sub(w.s.h.Now()); left <= 0 || ctx.Err() != nil || w.s.tiers[tierIndex].Writable() != nil {
 			if b == nil {
 				w.s.endBusy(w.file, index)
 			}
@@ -91,8 +91,8 @@ func (w *Writer) noRoom(ctx context.Context, tierIndex int) error {
 	if err := ctx.Err(); err != nil {
 		return dfs.Wrap(err, "write", w.ref.describe())
 	}
-	if err := w.s.tiers[tierIndex].Failed(); err != nil {
-		return dfs.Errorf(dfs.Unavailable, "write", w.ref.describe(), "no tier of this worker works: %v", err)
+	if err := w.s.tiers[tierIndex].Writable(); err != nil {
+		return dfs.Errorf(dfs.Unavailable, "write", w.ref.describe(), "no tier of this worker takes writes: %v", err)
 	}
 	return dfs.Errorf(dfs.ResourceExhausted, "write", w.ref.describe(), "tier %s is full of data that is pinned, in use or not yet "+
 		"persisted: wait for persists, unpin or free some, or add workers", w.s.tiers[tierIndex].Name())

@@ -11,9 +11,9 @@ import (
 // vacate frees what a block takes on a tier: its records and data, and the pair's files with the last block. The caller
 // owns the index's busy entry. A crash before the records are erased leaves the block as it was; after it, space without
 // records, which the file's next use or the pair's removal gives back.
-// On a failed tier only the accounting is settled: its disk is not asked any more.
+// On a tier that takes no writes only the accounting is settled: its disk is not asked any more.
 func (s *Store) vacate(f *file, b *block, tierIndex int) {
-	erased := s.tiers[tierIndex].Failed() != nil
+	erased := s.tiers[tierIndex].Writable() != nil
 	s.leave(f, tierIndex, func() {
 		if !erased {
 			erased = true
@@ -68,7 +68,7 @@ func (s *Store) removeIfLast(f *file, tierIndex int) bool {
 // removePair removes the records first: data without records is nothing.
 // A pair whose data cannot be removed is found by the next start, which removes data that has no records.
 func (s *Store) removePair(tierIndex int, id dfs.FileVersion) {
-	if s.tiers[tierIndex].Failed() != nil {
+	if s.tiers[tierIndex].Writable() != nil {
 		return
 	}
 	fs, name := s.tiers[tierIndex].FS(), s.nameOf(tierIndex, id)

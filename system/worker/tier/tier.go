@@ -44,6 +44,7 @@ type Tier struct {
 	mu     sync.Mutex
 	used   int64
 	failed error
+	frozen error                // why it takes no writes, while it can be read
 	bad    map[string]time.Time // files that had an error, to when; INV-2
 }
 
@@ -96,12 +97,12 @@ func (t *Tier) Capacity() int64 { return t.config.CapacityBytes }
 // FS is the file system that the directory lies on.
 func (t *Tier) FS() vfs.FS { return t.fs }
 
-// Reserve takes bytes of the capacity, or nothing when they are not there or the disk has failed.
+// Reserve takes bytes of the capacity, or nothing when they are not there or the disk takes no writes.
 // It never waits: the block store does, and decides on what.
 func (t *Tier) Reserve(bytes int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.failed != nil || t.used+bytes > t.config.CapacityBytes {
+	if t.refusal() != nil || t.used+bytes > t.config.CapacityBytes {
 		return false
 	}
 	t.used += bytes
@@ -136,7 +137,7 @@ func (t *Tier) Used() int64 {
 func (t *Tier) OverHigh() bool { return t.Used() > t.high }
 
 // BelowHigh tells whether bytes more leave the tier under its high watermark.
-func (t *Tier) BelowHigh(bytes int64) bool { return t.Failed() == nil && t.Used()+bytes <= t.high }
+func (t *Tier) BelowHigh(bytes int64) bool { return t.Writable() == nil && t.Used()+bytes <= t.high }
 
 // OverLow tells whether eviction that has begun should go on.
 // Between the two watermarks a tier is left alone unless an eviction is under way, so that evictions come in batches.
@@ -151,6 +152,33 @@ func (t *Tier) Fail(cause error) (first bool) {
 	}
 	t.failed = cause
 	return true
+}
+
+// Freeze marks the disk as one that takes no writes: nothing is reserved on it any more, and what it holds is still read.
+// That is what a kernel makes of a disk with errors. The first cause is kept.
+func (t *Tier) Freeze(cause error) (first bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed != nil || t.frozen != nil {
+		return false
+	}
+	t.frozen = cause
+	return true
+}
+
+// Writable is why the disk takes no writes, failed or frozen; nil while it does.
+func (t *Tier) Writable() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.refusal()
+}
+
+// refusal is Writable with mu held.
+func (t *Tier) refusal() error {
+	if t.failed != nil {
+		return t.failed
+	}
+	return t.frozen
 }
 
 // BadFile notes an error of a file and tells whether it is one too many: then the caller gives the tier up (Fail). However
@@ -184,7 +212,7 @@ func (t *Tier) Failed() error {
 func (t *Tier) Info() *proto.TierInfo {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return &proto.TierInfo{Name: t.config.Name, CapacityBytes: t.config.CapacityBytes, UsedBytes: t.used, Failed: t.failed != nil}
+	return &proto.TierInfo{Name: t.config.Name, CapacityBytes: t.config.CapacityBytes, UsedBytes: t.used, Failed: t.refusal() != nil}
 }
 
 // Convert makes a dfs.Error of what a disk answered. NoSpace and ReadOnly have their kinds; the rest says that the disk

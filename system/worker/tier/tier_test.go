@@ -94,3 +94,29 @@ func TestBadFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestFreeze: a frozen tier takes no reservation and says why, is not failed, and gives back what was reserved; the first
+// cause counts, and a failure outranks it.
+func TestFreeze(t *testing.T) {
+	tr, err := tier.Open(host.NewReal(), tier.Config{Name: "SSD", Dir: t.TempDir() + "/t", CapacityBytes: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !tr.Reserve(1<<20) || tr.Writable() != nil {
+		t.Fatal("a new tier takes nothing")
+	}
+	first, second := errors.New("first"), errors.New("second")
+	if !tr.Freeze(first) || tr.Freeze(second) {
+		t.Error("freezing counts once")
+	}
+	if tr.Reserve(1) || tr.BelowHigh(1) || !errors.Is(tr.Writable(), first) || tr.Failed() != nil || !tr.Info().Failed {
+		t.Errorf("frozen: writable %v, failed %v, info %v", tr.Writable(), tr.Failed(), tr.Info())
+	}
+	tr.Release(1 << 20)
+	if tr.Used() != 0 {
+		t.Errorf("%d bytes are still taken", tr.Used())
+	}
+	if !tr.Fail(second) || !errors.Is(tr.Writable(), second) || tr.Freeze(first) {
+		t.Errorf("failed after frozen: %v", tr.Writable())
+	}
+}
