@@ -30,7 +30,8 @@ type Config struct {
 	Out    io.Writer
 }
 
-// Report is what was seen.
+// Report is what was seen. Kills counts those after which everything served again; MasterKills and WorkerKills count those
+// that were begun, so that they add up to one more when the cluster did not come back.
 type Report struct {
 	Kills        int           `json:"kills"`
 	MasterKills  int           `json:"master_kills"`
@@ -53,7 +54,12 @@ const (
 // types are the write types of the load; the first path component tells which.
 var types = []dfs.WriteType{dfs.WriteCacheThrough, dfs.WriteMustCache, dfs.WriteAsyncThrough, dfs.WriteThrough}
 
-// Run breaks a cluster and returns an error when it lost or changed anything, or did not come back.
+// Run breaks a cluster and returns an error when it lost or changed anything, did not come back, or acknowledged nothing at
+// all: a loop in which every operation was refused checked nothing.
+//
+// The report is whole up to the fault, and nil only when no process ran. The error names the seed and the folder of logs and
+// data, which are kept after a fault and removed after a success. The end of ctx is an error, too. The same seed kills the
+// same processes in the same order after the same pauses; what the load does meanwhile depends on the machine's timing.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	dir, err := os.MkdirTemp("", "forebay-crash-")
 	if err != nil {
@@ -64,8 +70,8 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	c, err := cluster.Start(cluster.Config{Binary: cfg.Binary, Dir: dir, Masters: 3, Workers: 3, Capacity: "4GiB", RootURI: under})
-	if err != nil {
-		return nil, err
+	if err != nil { // nothing ran, so that nothing in the folder says why
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	defer c.Close()
 	l := &load{cfg: cfg, c: c, files: map[dfs.Path][]byte{}, report: &Report{}}
@@ -79,7 +85,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	return l.report, os.RemoveAll(dir)
 }
 
-// load is the mixed load and what it knows to be acknowledged.
+// load is the mixed load and what it knows to be acknowledged. Writers add to files and order, readers and the breaker look;
+// all under mu. A path is in files once it is acknowledged and never changes or goes again: whoever reads it later, at any
+// time, must get these bytes. report belongs to the goroutine that breaks and judges.
 type load struct {
 	cfg    Config
 	c      *cluster.Cluster
@@ -136,7 +144,9 @@ func (l *load) ready(ctx context.Context) error {
 	return l.c.Ready(ctx)
 }
 
-// breakThings kills one process at a time, starts it again, and waits until all serve.
+// breakThings kills one process at a time, starts it again, and waits until all serve. One at a time is what the cluster
+// promises to bear: a majority of masters stays, and a file that only one worker has waits on that worker's disk. It stops
+// at the first fault that a reader has noted, while the processes are still as they were when it was seen.
 func (l *load) breakThings(ctx context.Context) error {
 	rng := rand.New(rand.NewPCG(l.cfg.Seed, 1))
 	nodes := l.c.Nodes("")
@@ -191,7 +201,7 @@ func (l *load) wrong(format string, args ...any) {
 	l.faults = append(l.faults, fmt.Errorf(format, args...))
 }
 
-// write makes, renames and removes files of its own. Only what was acknowledged is remembered; a refused operation may
+// write makes, renames and removes files of its own until the load stops; no two writers share a path. Only what was acknowledged is remembered; a refused operation may
 // or may not have happened, so the path is given up.
 func (l *load) write(ctx context.Context, id int) {
 	rng := rand.New(rand.NewPCG(l.cfg.Seed, uint64(100+id)))
@@ -278,7 +288,7 @@ func difference(got, want []byte) string {
 	return fmt.Sprintf("%d bytes, want %d", len(got), len(want))
 }
 
-// whereabouts says what the cluster believes of a file, for the report of a fault.
+// whereabouts is for a fault that has been found already, so that its own errors are part of the text. It says what the cluster believes of a file, for the report of a fault.
 func (l *load) whereabouts(ctx context.Context, p dfs.Path) string {
 	s, err := l.client.Stat(ctx, p)
 	if err != nil {
@@ -296,12 +306,17 @@ func (l *load) whereabouts(ctx context.Context, p dfs.Path) string {
 	return text
 }
 
-// judge reads everything back on the healed cluster, where nothing may fail any more.
+// judge reads everything back on the healed cluster, where nothing may fail any more. Ten faults are enough to look at: a
+// cluster that lost everything must not take as long to judge as one that lost nothing. Only the caller's goroutine is left
+// by then, so that what the load remembers is read without the lock.
 func (l *load) judge(ctx context.Context) error {
 	if err := l.ready(ctx); err != nil {
 		return err
 	}
 	l.report.Acknowledged = len(l.files)
+	if len(l.files) == 0 {
+		l.wrong("nothing was acknowledged: %d operations were refused, and nothing was checked", l.refused.Load())
+	}
 	for _, p := range l.order {
 		got, err := l.client.ReadFile(ctx, p)
 		if err != nil {

@@ -34,8 +34,14 @@ const (
 	threads    = 8
 )
 
-// Run measures everything.
+// Run measures everything: it writes the originals, starts a cluster over them, and runs a round to warm up and cfg.Runs (at
+// least 1) for the record. It needs room for (Runs+1) * 0.5 GB of originals, and as much again in the workers' caches and
+// what is written. An error, the end of ctx included, ends it; the rows recorded by then are not to be used. The processes
+// and the folder are gone when it returns.
 func Run(ctx context.Context, cfg Config) error {
+	if cfg.Runs < 1 {
+		return fmt.Errorf("data: %d runs measure nothing: want at least 1", cfg.Runs)
+	}
 	dir, err := os.MkdirTemp("", "forebay-bench-")
 	if err != nil {
 		return err
@@ -68,6 +74,7 @@ func Run(ctx context.Context, cfg Config) error {
 	return nil
 }
 
+// bench is the cluster under measurement and the bytes that its files hold. large and small are not changed after originals.
 type bench struct {
 	cfg    Config
 	ctx    context.Context
@@ -78,7 +85,8 @@ type bench struct {
 	small  []byte
 }
 
-// originals writes what is read cold, one set for each round.
+// originals writes what is read cold, one set for each round. It writes below the under store's root, where the cluster finds
+// it when the round loads its metadata. The bytes are random, but the same on every run and machine.
 func (b *bench) originals() error {
 	rng := rand.NewChaCha8([32]byte{1})
 	b.large, b.small = make([]byte, largeBytes), make([]byte, smallBytes)
@@ -153,7 +161,8 @@ func (b *bench) readLarge(p dfs.Path) (int64, int64, error) {
 	return 1, n, err
 }
 
-// verifier compares what comes with what should.
+// verifier compares what comes with what should, piece by piece, so that no second copy of a large file is needed. What is
+// left of want at the end did not come: whoever copies compares the count, too.
 type verifier struct{ want []byte }
 
 // Write implements io.Writer.
@@ -203,7 +212,8 @@ func (b *bench) readSmall(dir dfs.Path) (int64, int64, error) {
 	return smallFiles, smallFiles * smallBytes, err
 }
 
-// writes measures each write type, and takes the files away so that rounds meet the same room.
+// writes trusts the acknowledgement, as an application does; that acknowledged bytes are there is what package crash is for.
+// It measures each write type, and takes the files away so that rounds meet the same room.
 func (b *bench) writes(run int) error {
 	for _, t := range []dfs.WriteType{dfs.WriteMustCache, dfs.WriteCacheThrough, dfs.WriteThrough, dfs.WriteAsyncThrough} {
 		dir := dfs.Path(fmt.Sprintf("/%s-%d", t, run))

@@ -24,7 +24,8 @@ import (
 	"github.com/forebay/forebay/system/rpc"
 )
 
-// Config says how much to measure.
+// Config says how much to measure. Binary is for Network alone; everything else runs in this process. Runs is at least 1.
+// Files is rounded down to what divides among the callers; too few for one operation each is an error of the measurement.
 type Config struct {
 	Binary string
 	Runs   int
@@ -39,11 +40,17 @@ const (
 	batchedCalls = 512
 )
 
-// timed runs work once to warm up and cfg.Runs times for the record. work returns operations and bytes.
+// timed runs work once to warm up and cfg.Runs times for the record. work is given the run's number, 0 to warm up, so that it
+// can stay out of the way of what earlier runs made; it returns how many operations were answered and checked. An error, or
+// a run that did nothing, ends the measurement: a figure of it would be none, and rows that were recorded before are of no
+// use without the others.
 func (cfg Config) timed(name string, serverCPU func() time.Duration, work func(run int) (int64, error)) error {
 	for run := range cfg.Runs + 1 {
 		server, own, begin := serverCPU(), cluster.OwnCPU(), time.Now()
 		ops, err := work(run)
+		if err == nil && ops <= 0 {
+			err = fmt.Errorf("%d operations: %d files are too few to measure with", ops, cfg.Files)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -100,11 +107,17 @@ func treePath(i int) [lookupDepth]string {
 	return [lookupDepth]string{"data", fmt.Sprintf("shard-%04d", i/10_000), fmt.Sprintf("part-%06d", i/100), fmt.Sprintf("sample-%09d.jpg", i)}
 }
 
-// treePaths lists all files in a fixed shuffled order, so that neighbours in time are not neighbours on disk.
+// treePaths lists all files in a fixed shuffled order, so that neighbours in time are not neighbours on disk. A stride that
+// has no factor in common with n visits every place once; a prime has none unless it divides n, and no n that fits into
+// memory is a multiple of both.
 func treePaths(n int) [][lookupDepth]string {
+	stride := 7919
+	if n%stride == 0 {
+		stride = 1_000_003
+	}
 	out := make([][lookupDepth]string, n)
 	for i := range out {
-		out[(i*7919)%n] = treePath(i) // a fixed shuffle: 7919 is prime
+		out[(i*stride)%n] = treePath(i)
 	}
 	return out
 }
@@ -199,9 +212,11 @@ func Creates(ctx context.Context, cfg Config) error {
 	return cfg.timed("create durable, in process", none, func(run int) (int64, error) { return createAll(ctx, m.Execute, run, cfg.Files) })
 }
 
+// execute is a master's door: the call in process, or gRPC to one of a process of its own. The measurements are the same.
 type execute func(context.Context, *proto.OperationBatch) (*proto.ResultBatch, error)
 
-// all executes a batch and fails when any of it did.
+// all executes a batch and fails when any of it did, or when it has not an answer to each operation: a refusal is faster than
+// the work. It gives the batch its identity and a bound of a minute.
 func (f execute) all(ctx context.Context, b *proto.OperationBatch) ([]*proto.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -213,6 +228,9 @@ func (f execute) all(ctx context.Context, b *proto.OperationBatch) ([]*proto.Res
 	}
 	if res.Error != nil {
 		return nil, rpc.ErrorFromProto(res.Error)
+	}
+	if len(res.Results) != len(b.Operations) {
+		return nil, fmt.Errorf("%d answers to %d operations", len(res.Results), len(b.Operations))
 	}
 	for _, r := range res.Results {
 		if r.Error != nil {
@@ -272,7 +290,8 @@ func createSome(ctx context.Context, f execute, dir string, nonce uint64, n int,
 	return nil
 }
 
-// Journal measures the durable journal alone: entries as large as group commit makes them, three in flight.
+// Journal measures the durable journal alone: entries as large as group commit makes them, three in flight. It is the bound of
+// what creates can reach on this disk: each entry is synced before its Wait returns.
 func Journal(ctx context.Context, cfg Config) error {
 	dir, err := os.MkdirTemp("", "forebay-bench-")
 	if err != nil {

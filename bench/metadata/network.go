@@ -46,6 +46,7 @@ func Network(ctx context.Context, cfg Config) error {
 	return n.run(ctx)
 }
 
+// network is one master in a process of its own, its door, and the paths of the files whose status is asked.
 type network struct {
 	cfg    Config
 	h      host.Host
@@ -104,7 +105,8 @@ func opStatus(p string) *proto.Operation {
 	return &proto.Operation{Kind: &proto.Operation_GetStatus{GetStatus: &proto.GetStatus{Path: p}}}
 }
 
-// each spreads total operations over the callers.
+// each spreads total operations over the callers, each with the same number one after the other, and waits for all. A caller
+// stops at its first error. Without an error it returns how many were done, which is total rounded down to the callers.
 func (n *network) each(total int, one func(caller, i int) error) (int64, error) {
 	var wg sync.WaitGroup
 	errs := make([]error, callers)
@@ -129,7 +131,8 @@ func (n *network) each(total int, one func(caller, i int) error) (int64, error) 
 // path spreads the callers over the files without repeating itself soon.
 func (n *network) path(caller, i int) string { return n.paths[(caller*7919+i*31)%len(n.paths)] }
 
-// check makes sure that the answer is to this question.
+// check makes sure that the answer is to this question: answers of a batch or a stream that were mixed up would measure as
+// well as right ones.
 func check(res *proto.Result, want string) error {
 	if res.Status.GetPath() != want {
 		return fmt.Errorf("status of %q answered %v", want, res)
@@ -170,7 +173,7 @@ func (n *network) statusCoalesced(ctx context.Context, co *rpc.Coalescer, caller
 	}
 }
 
-// statusBatched asks for many paths in one message, a few messages in flight: what a listing tool or a data loader can do.
+// statusBatched rounds up to whole batches, and counts what was answered. It asks for many paths in one message, a few messages in flight: what a listing tool or a data loader can do.
 func (n *network) statusBatched(ctx context.Context, total int) (int64, error) {
 	const inFlight = 4
 	done := int64(0)
@@ -206,7 +209,8 @@ func (n *network) statusBatched(ctx context.Context, total int) (int64, error) {
 	return done, nil
 }
 
-// session opens a session and makes a directory.
+// session opens a session and makes a directory. nonce must be new in this cluster: the master takes a second one with it for
+// a retry of the first, and gives the same session.
 func (n *network) session(ctx context.Context, nonce uint64, dir string) (uint64, error) {
 	res, err := n.call.all(ctx, &proto.OperationBatch{Operations: []*proto.Operation{
 		{Kind: &proto.Operation_OpenSession{OpenSession: &proto.OpenSession{Nonce: nonce}}},
@@ -222,7 +226,8 @@ func opCreate(p string, sequence uint64) *proto.Operation {
 	return &proto.Operation{Sequence: sequence, Kind: &proto.Operation_CreateFile{CreateFile: &proto.CreateFile{Path: p, Mode: 0o644, WriteType: uint32(dfs.WriteMustCache)}}}
 }
 
-// creates makes files by unary calls, each caller with a session of its own.
+// creates makes files by unary calls, each caller with a session of its own. The sessions are opened within the measurement,
+// one for each caller: with many files they do not count.
 func (n *network) creates(ctx context.Context, run, total int) (int64, error) {
 	var sessions [callers]uint64
 	for c := range callers {
@@ -257,7 +262,12 @@ func (n *network) createsCoalesced(ctx context.Context, run, total int) (int64, 
 	})
 }
 
-// sequences numbers a session's mutations and knows below which all are answered.
+// sequences numbers a session's mutations and knows below which all are answered. Numbers begin at 1 and are given out once;
+// many callers take and give at the same time. open holds no more than there are callers.
+//
+// INV-1: every number below ackedBelow was given back. The master forgets their answers, and an answer that is forgotten too
+// early makes a retry an error.
+// INV-2: low never falls, and is at most last+1.
 type sequences struct {
 	mu   sync.Mutex
 	last uint64

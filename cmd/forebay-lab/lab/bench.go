@@ -11,12 +11,18 @@ import (
 	"github.com/forebay/forebay/bench/record"
 )
 
-// part is one group of measurements.
+// part is one group of measurements. It adds rows to the configuration's record, and returns an error when any answer was
+// wrong or any operation failed: then none of its figures may be used, and the command writes none.
 type part struct {
 	name string
 	run  func(metadata.Config) error
 }
 
+// leastFiles gives every caller of every measurement at least one operation.
+const leastFiles = 2_000
+
+// benchCommand prints the table on standard output and everything else on standard error. It runs nothing when its flags
+// could only measure nothing, which would end as a table without figures and exit code 0.
 func benchCommand() *cobra.Command {
 	var binary, out string
 	var runs, files int
@@ -43,6 +49,9 @@ and creates unary, coalesced and batched; cold and warm reads; writes by type). 
 				if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
 					return fmt.Errorf("bench: there is no part %q: want lookups, journal, creates, network or data", name)
 				}
+			}
+			if runs < 1 || files < leastFiles {
+				return fmt.Errorf("bench: %d runs of %d files measure nothing: want at least 1 of %d", runs, files, leastFiles)
 			}
 			rec := record.New("first-slice", cmd.ErrOrStderr())
 			for _, p := range parts {

@@ -16,7 +16,8 @@ import (
 	"github.com/forebay/forebay/bench/demo"
 )
 
-// Command makes the tree.
+// Command makes the tree. It prints nothing of errors: its caller does, once, and exits with 1. A context that ends stops
+// an experiment, which then is an error: half an experiment shows nothing.
 func Command() *cobra.Command {
 	root := &cobra.Command{
 		Use: "forebay-lab", Short: "demonstrate, break and measure Forebay on real processes",
@@ -35,7 +36,8 @@ func binaryFlag(cmd *cobra.Command, to *string) {
 	cmd.Flags().StringVar(to, "forebay", beside, "the forebay binary to run")
 }
 
-// writeJSON prints a report for scripts.
+// writeJSON prints a report for scripts: one indented value and a newline. Durations are whole nanoseconds, and the fields'
+// names say so.
 func writeJSON(w io.Writer, report any) error {
 	b, err := json.MarshalIndent(report, "", "  ")
 	if err != nil {
@@ -45,6 +47,8 @@ func writeJSON(w io.Writer, report any) error {
 	return err
 }
 
+// demoCommand tells its story on standard output, or with --json on standard error, so that standard output is the report
+// alone. A demo with a check that did not hold prints no report.
 func demoCommand() *cobra.Command {
 	cfg := demo.Config{}
 	asJSON := false
@@ -74,6 +78,9 @@ func demoCommand() *cobra.Command {
 	return cmd
 }
 
+// crashCommand prints its seed first, so that a run which hangs, or takes the machine with it, can be repeated. The report
+// comes also when a check failed: how far the loop came is part of what one looks for. The line with "0 lost" comes only
+// when all held.
 func crashCommand() *cobra.Command {
 	cfg := crash.Config{}
 	cmd := &cobra.Command{
@@ -82,6 +89,9 @@ func crashCommand() *cobra.Command {
 		Example: `  forebay-lab crash --kills 200 --seed 7`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cfg.Kills < 1 { // it would kill nothing and report that nothing was lost
+				return fmt.Errorf("crash: %d kills show nothing: want at least 1", cfg.Kills)
+			}
 			if cfg.Seed == 0 {
 				cfg.Seed = uint64(time.Now().UnixNano())
 			}

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // run runs the command line with nothing but itself.
@@ -39,15 +42,40 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// TestHelp: every command has a summary, an example, and the flag that names the binary, beside the running one.
+// TestHelp: every command that runs something has a summary and an example; those that run processes have the flag that
+// names the binary, beside the running one.
 func TestHelp(t *testing.T) {
-	for _, cmd := range Command().Commands() {
-		if cmd.Short == "" || cmd.Example == "" {
-			t.Errorf("%s: %q, %q", cmd.Name(), cmd.Short, cmd.Example)
+	leaves, binaries := 0, 0
+	var visit func(cmd *cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		if cmd.Short == "" {
+			t.Errorf("%s has no summary", cmd.CommandPath())
 		}
-		if f := cmd.Flags().Lookup("forebay"); f == nil || filepath.Base(f.DefValue) != "forebay" {
-			t.Errorf("%s: the binary is %v", cmd.Name(), f)
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Usage == "" {
+				t.Errorf("%s --%s has no description", cmd.CommandPath(), f.Name)
+			}
+		})
+		for _, sub := range cmd.Commands() {
+			visit(sub)
 		}
+		if cmd.HasSubCommands() {
+			return
+		}
+		leaves++
+		if cmd.Example == "" {
+			t.Errorf("%s has no example", cmd.CommandPath())
+		}
+		if f := cmd.Flags().Lookup("forebay"); f != nil {
+			binaries++
+			if filepath.Base(f.DefValue) != "forebay" || !filepath.IsAbs(f.DefValue) {
+				t.Errorf("%s: the binary is %v", cmd.CommandPath(), f.DefValue)
+			}
+		}
+	}
+	visit(Command())
+	if leaves != 6 || binaries != 3 {
+		t.Errorf("%d commands, %d of them with a binary; want 6 and 3", leaves, binaries)
 	}
 }
 

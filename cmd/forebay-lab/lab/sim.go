@@ -11,39 +11,45 @@ import (
 	"github.com/forebay/forebay/sim/scenario"
 )
 
+// simCommand groups the simulator's commands. Alone it prints its help.
 func simCommand() *cobra.Command {
 	sim := &cobra.Command{
 		Use:   "sim",
 		Short: "run production code in virtual time: the same seed, the same history",
-		Args:  cobra.NoArgs,
+		Args:  cobra.NoArgs, // an unknown command is an error, not a reason for help and exit code 0
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	sim.AddCommand(simRunCommand(), simSweepCommand(), simScenariosCommand())
 	return sim
 }
 
-// overrides are the flags that stand in for keys of a scenario.
+// overrides are the flags that stand in for keys of a scenario. A flag that was not given is 0, which no key may be; what
+// else a key may not be (less than 0, more than the simulator's bounds) is the scenario's own check to say, when it is run.
 type overrides struct {
 	workers, clients int
 	duration         time.Duration
 	rate             float64
 }
 
-func (o overrides) apply(s *scenario.Scenario) {
-	if o.workers > 0 {
-		s.Workers = o.workers
-	}
-	if o.clients > 0 {
-		s.Clients = o.clients
-	}
-	if o.duration > 0 {
-		s.Duration = o.duration
-	}
-	if o.rate > 0 {
-		s.Rate = o.rate
-	}
+// apply changes s and returns the flags that did, as they would be typed: an outcome is that of a seed and of these.
+func (o overrides) apply(s *scenario.Scenario) (typed string) {
+	return override(&s.Workers, "workers", o.workers) + override(&s.Clients, "clients", o.clients) +
+		override(&s.Duration, "duration", o.duration) + override(&s.Rate, "rate", o.rate)
 }
 
+// override sets one key, unless its flag was not given.
+func override[T comparable](key *T, flag string, value T) (typed string) {
+	var absent T
+	if value == absent {
+		return ""
+	}
+	*key = value
+	return fmt.Sprintf(" --%s %v", flag, value)
+}
+
+// simRunCommand prints the report also of a run that failed: what happened up to then is what one needs. Progress and trace
+// go to standard error, so that standard output is the report and nothing else. A broken promise is an error, whose text is
+// the command that shows it again.
 func simRunCommand() *cobra.Command {
 	var name string
 	var o scenario.Options
@@ -62,7 +68,7 @@ read is checked. The last lines give what it took and the history, which is equa
 			if err != nil {
 				return err
 			}
-			over.apply(s)
+			typed := over.apply(s)
 			if !quiet {
 				o.Progress = cmd.ErrOrStderr()
 			}
@@ -78,7 +84,7 @@ read is checked. The last lines give what it took and the history, which is equa
 				}
 			}
 			if err == nil && report.ViolationCount > 0 {
-				err = fmt.Errorf("sim: %d violations; the seed brings them back: --scenario %s --seed %d", report.ViolationCount, name, o.Seed)
+				err = fmt.Errorf("sim: %d violations; the seed brings them back: sim run --scenario %s --seed %d%s", report.ViolationCount, name, o.Seed, typed)
 			}
 			return err
 		},
@@ -96,6 +102,7 @@ read is checked. The last lines give what it took and the history, which is equa
 	return cmd
 }
 
+// firstError keeps what went wrong first: an output that could not be written must not hide why the run failed.
 func firstError(a, b error) error {
 	if a != nil {
 		return a
@@ -103,6 +110,7 @@ func firstError(a, b error) error {
 	return b
 }
 
+// simScenariosCommand reads each scenario as a run would, so that one which cannot be run is not offered.
 func simScenariosCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "scenarios",
@@ -122,6 +130,9 @@ func simScenariosCommand() *cobra.Command {
 	}
 }
 
+// simSweepCommand prints what the sweep showed before it judges: the figures of a sweep that failed, or was interrupted, are
+// those of the seeds that were run. Three things end it with an error, in this order: it could not go on, a seed failed, or
+// something was reached by no seed.
 func simSweepCommand() *cobra.Command {
 	var seeds int
 	var first uint64
