@@ -176,7 +176,7 @@ func (m *Member) Transfer(ctx context.Context, id string) error {
 
 // Status implements journal.Journal.
 func (m *Member) Status() journal.Status {
-	st := journal.Status{Term: m.s.term, CommitIndex: m.commit, AppliedIndex: m.applied, FirstLogIndex: m.s.first(),
+	st := journal.Status{Term: m.s.term, CommitIndex: m.commit, AppliedIndex: m.sm.AppliedIndex(), FirstLogIndex: m.s.first(),
 		LastLogIndex: m.s.last(), LeaderID: m.leaderID}
 	if m.s.snap != nil {
 		st.SnapshotIndex = m.s.snap.index

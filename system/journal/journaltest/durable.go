@@ -90,7 +90,7 @@ func testLostState(t *testing.T, e *env) {
 	}
 	for i := range e.d.Members {
 		e.kill(i)
-		e.sms[i] = NewRecorder(e.host)
+		e.sms[i] = e.recorder(i)
 	}
 	for i := range e.d.Members {
 		e.open(i)

@@ -1,7 +1,6 @@
 package journaltest
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -60,9 +59,9 @@ func testLeaderDies(t *testing.T, e *env) {
 		for i := range 60 {
 			if i == 40 {
 				// The rest goes to a dead leader, or to one that dies with them in its pipeline.
-				go e.cluster.Kill(leader)
+				e.host.Go("kill", func() { e.cluster.Kill(leader) })
 			}
-			ctx, cancel := context.WithTimeout(background, time.Second)
+			ctx, cancel := e.within(time.Second)
 			all = append(all, e.journals[leader].Propose(ctx, fmt.Appendf(nil, "r%d-%02d", round, i)))
 			cancel()
 		}
@@ -126,7 +125,7 @@ func testCatchUp(t *testing.T, e *env) {
 
 	e.kill(empty)
 	e.cluster.Wipe(empty)
-	e.sms[empty] = NewRecorder(e.host)
+	e.sms[empty] = e.recorder(empty)
 	e.open(empty)
 	e.wantAll(empty, entrySet{"a", 10}, entrySet{"b", 100}, entrySet{"c", 30})
 
@@ -194,9 +193,7 @@ func testTransfer(t *testing.T, e *env) {
 		t.Fatalf("leadership before: %d, %v", term, err)
 	}
 	var acknowledged []string
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	done := e.start(func() {
 		for i := 0; ; i++ {
 			data := fmt.Sprintf("p%05d", i)
 			if _, err := e.journals[leader].Propose(e.ctx(), []byte(data)).Wait(e.ctx()); err != nil {
@@ -204,11 +201,13 @@ func testTransfer(t *testing.T, e *env) {
 			}
 			acknowledged = append(acknowledged, data)
 		}
-	}()
+	})
 	if err := e.journals[leader].Transfer(e.ctx(), e.cluster.Member(target).ID); err != nil {
 		t.Fatal(err)
 	}
-	<-done
+	if err := done.Wait(e.ctx()); err != nil {
+		t.Fatal(err)
+	}
 	if term, err := e.journals[leader].Leadership(e.ctx()); err != nil || term != 0 {
 		t.Fatalf("leadership after: %d, %v", term, err)
 	}

@@ -73,7 +73,7 @@ func testBackPressure(t *testing.T, e *env) {
 	var taken []journal.Pending
 	var gaveUp journal.Pending
 	for gaveUp == nil {
-		ctx, cancel := context.WithTimeout(background, 100*time.Millisecond)
+		ctx, cancel := e.within(100 * time.Millisecond)
 		p := j.Propose(ctx, fmt.Appendf(nil, "p%d", len(taken)))
 		if ctx.Err() != nil {
 			gaveUp = p
@@ -88,7 +88,7 @@ func testBackPressure(t *testing.T, e *env) {
 	if _, err := gaveUp.Wait(e.ctx()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("the one that gave up: %v", err)
 	}
-	waiting, cancel := context.WithTimeout(background, time.Millisecond)
+	waiting, cancel := e.within(time.Millisecond)
 	defer cancel()
 	if _, err := taken[0].Wait(waiting); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("a Wait that gives up: %v", err)
@@ -169,7 +169,7 @@ func testLeadership(t *testing.T, e *env) {
 	if j.Leader() != e.cluster.Member(leader).ID {
 		t.Fatalf("leader is %q", j.Leader())
 	}
-	ctx, cancel := context.WithTimeout(background, 5*time.Millisecond)
+	ctx, cancel := e.within(5 * time.Millisecond)
 	defer cancel()
 	if term, err := j.Leadership(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("told twice: term %d, %v", term, err)

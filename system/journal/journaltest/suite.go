@@ -34,6 +34,13 @@ type Driver struct {
 	Durable bool
 	// New makes a cluster; it ends with the test.
 	New func(t *testing.T) Cluster
+	// Drive runs a test's body; nil: it is called. A virtual world runs it as a task of its own.
+	Drive func(t *testing.T, c Cluster, body func())
+}
+
+// Hosted is implemented by clusters whose members do not all live on the machine itself. Host is member i's, -1 the test's.
+type Hosted interface {
+	Host(i int) host.Host
 }
 
 // patience is how long anything may take on a loaded machine.
@@ -45,7 +52,19 @@ var background = context.Background()
 func Run(t *testing.T, d Driver) {
 	run := func(name string, applies bool, test func(*testing.T, *env)) {
 		if applies {
-			t.Run(name, func(t *testing.T) { test(t, newEnv(t, d)) })
+			t.Run(name, func(t *testing.T) {
+				c := d.New(t)
+				body := func() {
+					e := newEnv(t, d, c)
+					defer e.end()
+					test(t, e)
+				}
+				if d.Drive == nil {
+					body()
+					return
+				}
+				d.Drive(t, c, body)
+			})
 		}
 	}
 	run("order and answers", true, testOrder)
@@ -79,18 +98,47 @@ type env struct {
 	sms      []*Recorder
 }
 
-func newEnv(t *testing.T, d Driver) *env {
-	e := &env{t: t, d: d, host: host.NewReal(), cluster: d.New(t)}
+func newEnv(t *testing.T, d Driver, c Cluster) *env {
+	e := &env{t: t, d: d, cluster: c}
+	e.host = e.hostOf(-1)
 	e.journals = make([]journal.Journal, d.Members+1)
 	e.sms = make([]*Recorder, d.Members+1)
 	for i := range e.sms {
-		e.sms[i] = NewRecorder(e.host)
+		e.sms[i] = e.recorder(i)
 	}
 	for i := range d.Members {
 		e.open(i)
 	}
-	t.Cleanup(e.end)
 	return e
+}
+
+// hostOf is where member i lives, or with -1 the test.
+func (e *env) hostOf(i int) host.Host {
+	if h, ok := e.cluster.(Hosted); ok {
+		return h.Host(i)
+	}
+	if e.host == nil {
+		e.host = host.NewReal()
+	}
+	return e.host
+}
+
+// recorder makes an empty state machine for member i.
+func (e *env) recorder(i int) *Recorder { return NewRecorder(e.hostOf(i)) }
+
+// within is a context of the test's host.
+func (e *env) within(d time.Duration) (context.Context, context.CancelFunc) {
+	return e.host.WithTimeout(background, d)
+}
+
+// start runs f beside the test and returns an event that is set at its end.
+func (e *env) start(f func()) host.Event {
+	done := e.host.NewEvent()
+	e.host.Go("beside", func() {
+		defer done.Set()
+		f()
+	})
+	return done
 }
 
 // end closes what runs, and reports what the state machines saw go wrong: every test checks the journal's side of the
@@ -134,7 +182,7 @@ func (e *env) kill(i int) {
 
 // ctx is bounded by the suite's patience.
 func (e *env) ctx() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := e.within(patience)
 	e.t.Cleanup(cancel)
 	return ctx
 }
@@ -142,8 +190,10 @@ func (e *env) ctx() context.Context {
 // until polls for a condition that has no event.
 func (e *env) until(what string, ok func() bool) {
 	e.t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	ctx, cancel := e.within(patience)
+	defer cancel()
+	for !ok() {
+		if e.host.Sleep(ctx, 2*time.Millisecond) != nil {
 			e.t.Fatalf("waited in vain: %s", what)
 		}
 	}
@@ -158,7 +208,7 @@ func (e *env) leader() int {
 			if j == nil || j.Leader() == "" {
 				return false
 			}
-			ctx, cancel := context.WithTimeout(background, 2*time.Second)
+			ctx, cancel := e.within(2 * time.Second)
 			defer cancel()
 			return j.Barrier(ctx) == nil
 		})
