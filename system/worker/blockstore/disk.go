@@ -17,7 +17,7 @@ func (s *Store) diskError(tierIndex int, err error, op, path string) error {
 	switch dfs.KindOf(converted) {
 	case dfs.ReadOnly:
 		if t := s.tiers[tierIndex]; t.Freeze(converted) {
-			s.log.Error("a tier takes no writes and is only read until restart; what it cannot erase comes back then, and is freed when the master hears of it",
+			s.log.Error("a tier takes no writes and is only read until restart; what it cannot erase comes back then, and may be evicted once the master has heard of it",
 				"tier", t.Name(), "directory", t.Dir(), "error", converted)
 		}
 	case dfs.Unavailable:
