@@ -13,6 +13,9 @@ import (
 const maxProblems = 100
 
 // Report implements proto.AdminServer.
+// It is answered by followers too, since each master's disk and journal are its own matter; what only a leader knows
+// (workers, what waits to be persisted, its problems) is left out there. Nothing in it is proved: it is for people.
+// ToPersist stops counting at maxPersisting.
 func (m *Master) Report(context.Context, *proto.ReportRequest) (*proto.ReportResponse, error) {
 	j, store := m.journal.Status(), m.machine.Store()
 	stats := store.Stats()
@@ -53,6 +56,8 @@ func (m *Master) leaderAddress() string {
 }
 
 // problems is what a doctor would say of the cluster's state, each with its remedy.
+// Order is the registry's, by worker id, so that two reports can be compared. An empty list means that nothing is
+// known to be wrong.
 func (l *leadership) problems() []string {
 	var out []string
 	workers := l.m.workers.List()
@@ -79,6 +84,8 @@ func (l *leadership) problems() []string {
 }
 
 // Checkpoint implements proto.AdminServer.
+// Each master makes its own; nothing is agreed on, so a follower can be asked. The answer's index is what the newest
+// snapshot stands for; the journal trims its own log.
 func (m *Master) Checkpoint(ctx context.Context, _ *proto.CheckpointRequest) (*proto.CheckpointResponse, error) {
 	index, err := m.journal.Snapshot(ctx)
 	if err != nil {

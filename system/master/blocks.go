@@ -16,6 +16,8 @@ import (
 const maxRegistrations = 16
 
 // Register implements proto.BlocksServer.
+// The stream belongs to one leadership: when that ends, the next batch gets NotLeader and the worker registers with
+// the next leader.
 func (m *Master) Register(stream grpc.BidiStreamingServer[proto.RegisterRequest, proto.RegisterResponse]) error {
 	return rpc.ToStatus(m.register(stream))
 }
@@ -66,6 +68,7 @@ func (m *Master) register(stream grpc.BidiStreamingServer[proto.RegisterRequest,
 }
 
 // accept takes one batch of a registration.
+// It extends the lease: a long list is no silence.
 func (l *leadership) accept(id dfs.WorkerID, lease uint64, msg *proto.RegisterRequest) error {
 	if l.ctx.Err() != nil {
 		return l.m.notLeader("register worker")
@@ -77,6 +80,8 @@ func (l *leadership) accept(id dfs.WorkerID, lease uint64, msg *proto.RegisterRe
 }
 
 // hold records what a worker holds, and brings in line what it believes of files that changed while it was away.
+// Files that may be evicted need no word: a stale copy is found by its version, which no reader asks for any more.
+// Only copies that the worker keeps from eviction are looked at.
 func (l *leadership) hold(id dfs.WorkerID, files []*proto.HeldFile) error {
 	for _, f := range files {
 		file := dfs.FileVersion{Inode: dfs.InodeID(f.Inode), Version: f.Version}
@@ -95,6 +100,8 @@ func (l *leadership) hold(id dfs.WorkerID, files []*proto.HeldFile) error {
 
 // reconcile tells what to do with data that a worker keeps for the only copy. Such files have a location record as long
 // as they exist.
+// A worker's word is never a reason to drop what may be the only copy: in doubt it keeps the data, at the price of its
+// place.
 func (l *leadership) reconcile(f dfs.FileVersion) proto.WorkerCommand_Action {
 	_, n, err := l.m.machine.PathOf(f.Inode)
 	switch {
@@ -141,6 +148,8 @@ func (m *Master) Heartbeat(ctx context.Context, req *proto.HeartbeatRequest) (*p
 }
 
 // Mounts implements proto.BlocksServer.
+// It proves leadership first, since a deposed leader could name a store that was unmounted, and the worker would write
+// there. The answer holds the stores' secrets, so it is for workers alone; id 0 asks for all.
 func (m *Master) Mounts(ctx context.Context, req *proto.MountsRequest) (*proto.MountsResponse, error) {
 	l := m.leader.Load()
 	if l == nil {

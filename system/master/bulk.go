@@ -11,6 +11,9 @@ import (
 // free drops cached copies of what the under store has. Only copies go: files whose content the store does not have
 // are passed over, and so are pinned ones without force. Workers are told and drop the data when they hear of it; the
 // count is of files, cached or not.
+// It changes no metadata and logs nothing, so it can be cut off and run again at any point. A worker that is away
+// misses the command; when it registers, its copy is simply known again. It asks for the right to write p and every
+// file, since whoever frees makes others read from the store again.
 func (l *leadership) free(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Free) (*proto.Result, error) {
 	if err := l.know(ctx, p); err != nil {
 		return nil, err
@@ -40,6 +43,9 @@ func (l *leadership) free(ctx context.Context, r namespace.Request, p dfs.Path, 
 // requestPersist puts files that only workers have on the queue, those below p with recursive. Each is a mutation of
 // its own, without the client's sequence: a retry finds the first ones on the queue already and goes on. The count is
 // of those that were put there by this run.
+// A file below p that has no content yet is passed over, while asking for such a one by its name is Incomplete. Each
+// file's request is applied before the next is made, so an error tells how far it came: everything before it is on the
+// queue and stays there.
 func (l *leadership) requestPersist(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Persist) (*proto.Result, error) {
 	below := r
 	below.Session, below.Sequence = 0, 0
@@ -63,6 +69,9 @@ func (l *leadership) requestPersist(ctx context.Context, r namespace.Request, p 
 
 // load loads metadata from the under store, a directory at a time. The count is of what was visited: with recursive
 // everything below, otherwise p and its known descendants.
+// The directory p itself is compared by syncFor, all others as the walk meets them: the walk lists a directory after
+// it was visited, so it sees what the visit has loaded. An error of the store ends it, and what was loaded by then
+// stays.
 func (l *leadership) load(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Load) (*proto.Result, error) {
 	if err := l.know(ctx, p); err != nil {
 		return nil, err

@@ -11,6 +11,9 @@ import (
 
 // completeThrough publishes a version that a worker has written to the under store, once the store confirms that it has
 // exactly this content: another writer may have replaced it meanwhile.
+// Stale means that the version is nobody's to publish any more (removed, overwritten, session expired), Conflict that
+// the store has another content than the writer's. Either way the writer writes again. The fingerprint that is logged
+// is the store's, not the client's (INV-1 of the package).
 func (l *leadership) completeThrough(ctx context.Context, r namespace.Request, op *proto.CompleteFile) (*proto.Result, error) {
 	written, err := dfs.ParsePath(op.Path)
 	if err != nil {
@@ -35,6 +38,8 @@ func (l *leadership) completeThrough(ctx context.Context, r namespace.Request, o
 // is waited for; then its new path is claimed instead. It is found through its location or its open write, at the
 // applied state: Stale when it has neither any more. The claim is the caller's to release; there is none after an
 // error.
+// It ends, since each round has waited for a rename that was applied meanwhile. The claim covers written as well,
+// because what lies there may have to be moved.
 func (l *leadership) claimFile(ctx context.Context, id dfs.InodeID, written dfs.Path) (dfs.Path, *namespace.Claim, error) {
 	find := func() (dfs.Path, error) {
 		p, _, err := l.m.machine.PathOf(id)
@@ -65,6 +70,9 @@ func (l *leadership) claimFile(ctx context.Context, id dfs.InodeID, written dfs.
 
 // confirmWritten makes sure that the under store has at p what the writer wrote, moving it there when the file was
 // renamed meanwhile.
+// The size is compared always, the fingerprint only where the object lies as it was written: in some stores a rename
+// is a copy, which has a fingerprint of its own. Other errors of the store leave the write open, and the client's
+// retry confirms again.
 func (l *leadership) confirmWritten(ctx context.Context, r namespace.Request, written, p dfs.Path, op *proto.CompleteFile) (ufs.Entry, error) {
 	at, err := l.placeOf(ctx, p)
 	if err != nil {
@@ -91,6 +99,9 @@ func (l *leadership) confirmWritten(ctx context.Context, r namespace.Request, wr
 
 // followRename moves what the writer left at its old path after its file: exactly that, and only while nothing else
 // has the path. Nothing there means that an earlier try, or the rename of a directory, has moved it.
+// The object that is moved was made by this writer: its fingerprint is the one that the worker reported, and CheckLeft
+// has seen that the path belongs to no other file and that the user could have written there. Without these two a
+// client could name any path and have it moved.
 func (l *leadership) followRename(ctx context.Context, r namespace.Request, at place, written dfs.Path, rel, fingerprint string) error {
 	left, err := at.store.Stat(ctx, rel)
 	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {

@@ -39,6 +39,8 @@ const (
 	DefaultSafeStart       = 10 * time.Second // a new leader does not call data lost before
 )
 
+// withDefaults fills in what was left at zero, and changes nothing else. What operators set has been checked by
+// package config before.
 func withDefaults(cfg Config) Config {
 	if cfg.WorkerLostAfter == 0 {
 		cfg.WorkerLostAfter = DefaultWorkerLostAfter

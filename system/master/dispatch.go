@@ -10,6 +10,12 @@ import (
 
 // slowly runs a mutation that may wait, after a look for its remembered answer: a retry that comes when the first run
 // is long over finds a store that was changed by it, and must not try again.
+// It is called once for each run (slow.go), so two tries of one mutation are never in here at the same time. The
+// replayed answer is waited for, since the entry of the first run may not be applied yet. The error's kind is told to
+// the client as it is.
+//
+// Operations that are about a session, a file's id or two paths come first; those on one path share the parsing in
+// slowOnPath.
 func (l *leadership) slowly(ctx context.Context, r namespace.Request, op *proto.Operation) (*proto.Result, error) {
 	if t, err := l.e.Replay(r); err != nil {
 		return nil, err
@@ -30,6 +36,8 @@ func (l *leadership) slowly(ctx context.Context, r namespace.Request, op *proto.
 	return l.slowOnPath(ctx, r, op)
 }
 
+// slowOnPath runs the operations on one path. A kind that it does not know is UnsupportedFeature and not
+// InvalidArgument: a newer client asks an older master, and the remedy is an upgrade.
 func (l *leadership) slowOnPath(ctx context.Context, r namespace.Request, op *proto.Operation) (*proto.Result, error) {
 	return l.onParsed(pathIn(op), func(p dfs.Path) (*proto.Result, error) {
 		switch k := op.Kind.(type) {
@@ -60,6 +68,7 @@ func (l *leadership) slowOnPath(ctx context.Context, r namespace.Request, op *pr
 }
 
 // onParsed checks a path at the door, before anything is asked or claimed.
+// Errors name the path as it was sent. f gets it in its one form, which is what claims and the mount table compare.
 func (l *leadership) onParsed(text string, f func(dfs.Path) (*proto.Result, error)) (*proto.Result, error) {
 	p, err := dfs.ParsePath(text)
 	if err != nil {
@@ -69,6 +78,8 @@ func (l *leadership) onParsed(text string, f func(dfs.Path) (*proto.Result, erro
 }
 
 // pathIn is the path that an operation is about.
+// It is the text that the client sent, for messages and for statuses in replays; for a rename the target, where the
+// file is afterwards. "" for operations that have none.
 func pathIn(op *proto.Operation) string {
 	switch k := op.Kind.(type) {
 	case *proto.Operation_CreateFile:

@@ -15,6 +15,8 @@ import (
 // is free: fast mutations are evaluated first and commit together; reads share one proof of leadership; operations
 // that ask an under store run as tasks beside them. An execution belongs to one leadership: when that ends, its
 // operations fail with NotLeader or Unavailable, and the client asks the next.
+// No lock guards results: each operation's place is written by one task at a time, the batch's own or the one that was
+// spawned for it, and run returns only after all of them.
 type execution struct {
 	l       *leadership
 	ctx     context.Context
@@ -36,6 +38,8 @@ type waiting struct {
 // run goes through a batch in the order in which its parts stand in nobody's way: fast mutations are evaluated and
 // slow ones started in one pass, then the fast are waited for, then reads are answered, so that a read sees the fast
 // mutations of its own batch. It returns when every result is there.
+// It is not cut off by ctx as a whole: every part that waits is given ctx and fails with its error, so that each
+// operation has an answer of its own, also those that were done before ctx ended.
 func (x *execution) run(ops []*proto.Operation) {
 	for i, op := range ops {
 		x.start(i, op, len(ops) == 1)
@@ -52,6 +56,8 @@ func (x *execution) run(ops []*proto.Operation) {
 
 // start evaluates a fast mutation, queues a read, or starts a task for what may wait for an under store. A slow
 // operation that is alone in its batch runs in the caller's own task: a task for it would gain nothing.
+// An error of the evaluation is not told yet: it may rest on a proposal of somebody else that fails to commit, and is
+// settled with all others of the batch (settleVerdicts).
 func (x *execution) start(i int, op *proto.Operation, alone bool) {
 	if hollow(op) {
 		x.fail(i, dfs.Errorf(dfs.InvalidArgument, "execute operation", "", "operation %d of the batch says nothing to do", i))
@@ -85,6 +91,7 @@ func (x *execution) start(i int, op *proto.Operation, alone bool) {
 }
 
 // spawn starts a task whose result run waits for. Its error is the operation's.
+// It waits for nothing: the group has no limit of its own, and the leadership's semaphore is what bounds the work.
 func (x *execution) spawn(i int, name string, task func() error) {
 	if x.slow == nil {
 		x.slow = host.NewGroup(x.l.m.h, 0)
@@ -94,6 +101,7 @@ func (x *execution) spawn(i int, name string, task func() error) {
 	}
 }
 
+// fail sets an operation's error, in place of what it had.
 func (x *execution) fail(i int, err error) { x.results[i] = errorResult(err) }
 
 // hollow tells whether an operation or its message is missing. The wire cannot carry such a one, a caller in process can.
@@ -125,6 +133,9 @@ func isRead(op *proto.Operation) bool {
 }
 
 // awaitMutations answers the fast mutations once they are applied (INV-3 of package namespace).
+// They were evaluated in order, and entries apply in order, so waiting for them one by one costs no more than waiting
+// for the last. When ctx ends, the remaining ones fail with its error although they may still take effect: the client
+// asks again with the same sequence and gets the first answer.
 func (x *execution) awaitMutations() {
 	for _, w := range x.tickets {
 		if err := w.ticket.Wait(x.ctx); err != nil {
@@ -140,6 +151,8 @@ func (x *execution) awaitMutations() {
 }
 
 // settleVerdicts makes sure that errors describe committed state at a leader that still leads.
+// One wait serves all of them. When it fails, its error replaces the verdicts: the client is to ask the next leader,
+// whose state may judge otherwise.
 func (x *execution) settleVerdicts() {
 	if len(x.verdict) == 0 {
 		return
@@ -153,6 +166,9 @@ func (x *execution) settleVerdicts() {
 
 // answerReads answers what the applied state can answer; paths that must first be compared with their under store run as
 // tasks.
+// The proof of leadership comes before the state is read, and after the batch's fast mutations: what they changed is
+// seen. Reads are taken in chunks of readsInView, so that Apply gets its turn between them; two reads of one batch may
+// therefore see different states, each of them at least as new as the proof.
 func (x *execution) answerReads(ops []*proto.Operation) {
 	if len(x.reads) == 0 {
 		return

@@ -2,6 +2,8 @@ package master
 
 // Gauges are the figures that an operator watches, by metric name. They are read when asked for. Each is cheap to read
 // and takes no lock for long. Names that end in _total only grow within one run of the process.
+// Followers report too: what a leader alone knows (workers, blocks) is then what it knew when it led last, so
+// dashboards filter by serving.
 func (m *Master) Gauges() map[string]func() float64 {
 	store := m.machine.Store()
 	return map[string]func() float64{

@@ -48,6 +48,7 @@ const maxSlowOperations = 256
 // followLeadership starts and ends leaderships as the journal says. Two tasks can want to: this one, and the watch of a
 // leadership whose entry was refused. They take turns (m.leading), and m.term, which this one sets first, tells the other
 // that its term is over. So there is never more than one leadership, and never one of a term that the journal has ended.
+// It returns when the master stops. A term of 0 means that this master does not lead.
 func (m *Master) followLeadership() {
 	for {
 		term, err := m.journal.Leadership(m.ctx)

@@ -13,6 +13,7 @@ import (
 const maxLocateBlocks = 16_384
 
 // cachedBytes is how much of a file any worker holds, in bytes of the file: the last block counts as long as it is.
+// It is a look into the block map for each block, so it costs more for larger files: callers do it only when asked.
 func (l *leadership) cachedBytes(n *inodestore.Inode) int64 {
 	total := int64(0)
 	for i := range blocksOf(n) {
@@ -26,6 +27,9 @@ func (l *leadership) cachedBytes(n *inodestore.Inode) int64 {
 // locate lists the holders of a file's blocks. A path is judged by its permissions and bounded by the file's length;
 // an inode and version, which workers use, are taken as they are, and while workers are still registering a block that
 // nobody holds yet is Unavailable instead of lost. A count of 0 means all that are left, of a path.
+// An empty list of workers for a path means that nobody has the block now, and the reader fetches it from the store;
+// of an unpersisted file it means that the only copies are away. Unavailable asks to try again in a moment,
+// InvalidArgument to ask otherwise.
 func (l *leadership) locate(r inodestore.Reader, req *namespace.Request, op *proto.LocateBlocks) (*proto.Result, error) {
 	file := dfs.FileVersion{Inode: dfs.InodeID(op.Inode), Version: op.Version}
 	count := op.Count
@@ -63,6 +67,7 @@ func (l *leadership) locate(r inodestore.Reader, req *namespace.Request, op *pro
 	return res, nil
 }
 
+// locateBlock is who has one block, in the order of their reports; lost workers are not in the map any more.
 func (l *leadership) locateBlock(b dfs.BlockID) *proto.BlockLocations {
 	out := &proto.BlockLocations{Index: b.Index}
 	for _, w := range l.m.blocks.Locate(b) {

@@ -17,6 +17,9 @@ import (
 )
 
 // Master is one master process.
+// leader is read without a lock by every request: nil while this master does not lead. A request keeps what it has
+// read, so a leadership may end under it; everything in a leadership fails from then on instead of acting on a state
+// that is another's. Fields up to started are set by New and never change.
 type Master struct {
 	proto.UnimplementedMetadataServer
 	proto.UnimplementedBlocksServer
@@ -43,6 +46,8 @@ type Master struct {
 }
 
 // New opens the state and joins the journal. Call RegisterServices, then serve; the master works until Stop.
+// The order is the state first and then the journal, which replays into it. The error says which of the two could not
+// be opened; nothing runs then, and the store stays the caller's to close.
 func New(cfg Config) (*Master, error) {
 	cfg = withDefaults(cfg)
 	machine, err := namespace.NewMachine(cfg.Host, cfg.Store)
@@ -66,6 +71,7 @@ func New(cfg Config) (*Master, error) {
 }
 
 // RegisterServices adds the master's services to s.
+// Requests that come before Start get NotLeader.
 func (m *Master) RegisterServices(s grpc.ServiceRegistrar) {
 	proto.RegisterMetadataServer(s, m)
 	proto.RegisterBlocksServer(s, m)
@@ -81,6 +87,8 @@ func (m *Master) Start() error {
 // Stop hands leadership over, ends every task and closes journal and store. It waits for tasks as long as ctx lasts,
 // and closes what they read in any case: a task that hangs in a store then gets an error from it. The first error is
 // returned.
+// The order matters: no new work, then the tasks, then the journal, so that nothing is applied any more when the store
+// is closed last. ctx bounds the wait for tasks alone. Stop is called once.
 func (m *Master) Stop(ctx context.Context) error {
 	m.cancel()
 	if l := m.leader.Swap(nil); l != nil {
@@ -113,6 +121,8 @@ func (m *Master) Ready() error {
 func (m *Master) Serving() bool { return m.leader.Load() != nil }
 
 // notLeader is the answer of a master that does not lead; it names the leader where it can.
+// A leader that never led before has no known address until its first entry is applied here; Leader is "" then, and
+// the client tries the next master of its list.
 func (m *Master) notLeader(op string) *dfs.Error {
 	err := dfs.Errorf(dfs.NotLeader, op, "", "this master does not lead")
 	if id := m.journal.Leader(); id != "" && id != m.cfg.ID {

@@ -17,6 +17,8 @@ const (
 )
 
 // Execute implements proto.MetadataServer.
+// It never fails as a call: what went wrong is in the batch's error or in its results, in the form that keeps kinds
+// and the leader's address.
 func (m *Master) Execute(ctx context.Context, b *proto.OperationBatch) (*proto.ResultBatch, error) {
 	answer := m.execute(ctx, b)
 	answer.BatchId = b.BatchId
@@ -24,11 +26,15 @@ func (m *Master) Execute(ctx context.Context, b *proto.OperationBatch) (*proto.R
 }
 
 // Stream implements proto.MetadataServer.
+// Batches of one stream run beside each other, at most maxBatchesInFlight; a client that sends more waits for its own
+// answers.
 func (m *Master) Stream(stream rpc.OperationStream) error {
 	return rpc.ServeStream(m.h, stream, maxBatchesInFlight, m.execute)
 }
 
 // execute runs a batch at the leadership of this moment. An error of the whole batch means that none of it was tried.
+// The number of results is that of the operations, in their order. It is safe to send a batch again to any master:
+// mutations carry their sequence, reads change nothing.
 func (m *Master) execute(ctx context.Context, b *proto.OperationBatch) *proto.ResultBatch {
 	l := m.leader.Load()
 	switch {
@@ -46,10 +52,12 @@ func (m *Master) execute(ctx context.Context, b *proto.OperationBatch) *proto.Re
 	return &proto.ResultBatch{Results: x.results}
 }
 
+// refuse is the answer to a batch of which nothing was tried.
 func refuse(err *dfs.Error) *proto.ResultBatch {
 	return &proto.ResultBatch{Error: rpc.ErrorToProto(err)}
 }
 
+// errorResult is one operation's error; the others of its batch have their own results.
 func errorResult(err error) *proto.Result { return &proto.Result{Error: rpc.ErrorToProto(err)} }
 
 // settle makes an error worth telling: what it was judged on is applied, and this master still leads (INV-3 of package

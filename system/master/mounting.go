@@ -11,11 +11,15 @@ import (
 
 // mount looks at the store's root through a handle of its own, which it closes, and logs the mount under a claim on p.
 // Nothing is read from the store here: the directory is loaded when somebody asks.
+// A store that cannot be opened or whose root cannot be seen is refused here, with its own error: a mount that never
+// worked would otherwise be found by its first reader. What is mounted may still go away later; reads then answer from
+// what is known (readSynced).
 func (l *leadership) mount(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.MountUfs) (*proto.Result, error) {
 	if !r.Identity.Superuser(l.m.cfg.Superuser) { // before the store is opened: its answers are not everybody's to see
 		return nil, dfs.Errorf(dfs.PermissionDenied, "mount", string(p), "only the superuser may mount")
 	}
 	m := mounttable.Mount{Path: p, URI: op.Uri, ReadOnly: op.ReadOnly, Shared: op.Shared, Options: op.Options, SyncInterval: duration(op.SyncInterval)}
+	// Options come from the request, with its secrets; they are logged with the mount, and every report redacts them.
 	store, err := l.m.cfg.OpenStore(ctx, op.Uri, op.Options)
 	if err != nil {
 		return nil, dfs.Wrap(err, "mount: open the under store", op.Uri)
@@ -34,6 +38,8 @@ func (l *leadership) mount(ctx context.Context, r namespace.Request, p dfs.Path,
 }
 
 // unmount refuses while files below p wait to be persisted: the only copy of their content would go with the metadata.
+// What is only cached and was never to be persisted (MUST_CACHE) goes with the mount without a question: its writer
+// asked for no more.
 func (l *leadership) unmount(ctx context.Context, r namespace.Request, p dfs.Path) (*proto.Result, error) {
 	return l.underClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) { return l.unmountClaimed(ctx, r, p) }, p)
 }

@@ -10,13 +10,24 @@ import (
 
 // evaluated is a mutation that needs no under store: it was evaluated at once, and answer builds the reply when it is
 // applied.
+// It never waits for a store and takes no claim of its own, so a batch may run thousands of them one after the other
+// in the caller's task. It may wait for a full batch of the evaluator or for somebody else's claim on its paths, as
+// long as ctx lasts. With an error there is no ticket and the mutation has no effect.
 type evaluated func(ctx context.Context, r namespace.Request) (*namespace.Ticket, answering, error)
 
 // answering builds the reply of an applied mutation.
+// It is called once, after the ticket's wait has succeeded; a replayed ticket is answered from what the session
+// remembers.
 type answering func(*namespace.Ticket) (*proto.Result, error)
 
 // fast returns how to evaluate op in memory; nil when an under store must be asked or a tree walked. What is decided
 // here may be overtaken by a mount that is being made; the evaluation looks again at what matters.
+// The rule is that anything which could change a store, or must ask one whether a path exists, goes to runSlow: a fast
+// mutation that turned out to need the store would hold up its whole batch. A create is fast in a mount too when its
+// directory is loaded, since the content reaches the store later.
+//
+// It fills in the master's block size where the client names none, here and not in the evaluator, since the default is
+// configuration and an entry must mean the same on every replica.
 func (l *leadership) fast(op *proto.Operation) evaluated {
 	switch k := op.Kind.(type) {
 	case *proto.Operation_OpenSession:
@@ -45,6 +56,8 @@ func (l *leadership) fast(op *proto.Operation) evaluated {
 }
 
 // fastTree is fast for operations on the tree outside of mounts.
+// A directory in a mount is made in memory only when it is meant for the cache alone (MustCache). Removals, renames
+// and attribute changes are fast outside of mounts only: in one, the store has to change first.
 func (l *leadership) fastTree(op *proto.Operation) evaluated {
 	switch k := op.Kind.(type) {
 	case *proto.Operation_MakeDirectory:
@@ -80,6 +93,8 @@ func (l *leadership) fastTree(op *proto.Operation) evaluated {
 }
 
 // outside tells whether a path lies in no mount (an invalid one does: its evaluation says so).
+// The answer is about the applied table. Mounts change under a claim on their path, which the evaluation of a mutation
+// on that path waits for, so a mount that is proposed meanwhile is seen there.
 func (l *leadership) outside(text string) bool {
 	p, err := dfs.ParsePath(text)
 	if err != nil {
@@ -100,6 +115,8 @@ func (l *leadership) inMemory(text string) bool {
 	return err != nil || n != nil || known != nil && known.Loaded
 }
 
+// It is for texts that were parsed before, or whose fault is told by somebody else: one that does not parse is
+// returned as it is.
 func cleaned(text string) string {
 	p, err := dfs.ParsePath(text)
 	if err != nil {
@@ -109,6 +126,7 @@ func cleaned(text string) string {
 }
 
 // onPath parses a path at the door and answers with the status of what was changed.
+// An invalid path is the operation's InvalidArgument; nothing was evaluated then.
 func onPath(text string, f func(context.Context, namespace.Request, dfs.Path) (namespace.Outcome, error), l *leadership) evaluated {
 	return func(ctx context.Context, r namespace.Request) (*namespace.Ticket, answering, error) {
 		p, err := dfs.ParsePath(text)
@@ -120,6 +138,8 @@ func onPath(text string, f func(context.Context, namespace.Request, dfs.Path) (n
 	}
 }
 
+// openSession is asked without a session, so the nonce alone recognises a retry. The session counts as heard from when
+// the reply is made, not when its first batch comes: a client may take its time before that.
 func (l *leadership) openSession(op *proto.OpenSession) evaluated {
 	return func(ctx context.Context, _ namespace.Request) (*namespace.Ticket, answering, error) {
 		ticket, id, err := l.e.OpenSession(ctx, op.Nonce, op.Client)
@@ -130,6 +150,8 @@ func (l *leadership) openSession(op *proto.OpenSession) evaluated {
 	}
 }
 
+// createFast makes a file whose directory the namespace knows wholly. It takes no claim: nothing in a store changes
+// before the content is complete.
 func (l *leadership) createFast(op *proto.CreateFile) evaluated {
 	return func(ctx context.Context, r namespace.Request) (*namespace.Ticket, answering, error) {
 		p, err := dfs.ParsePath(op.Path)
@@ -141,6 +163,7 @@ func (l *leadership) createFast(op *proto.CreateFile) evaluated {
 	}
 }
 
+// renameFast renames where no store is concerned; a replaced file's cached copies go once the rename is applied.
 func (l *leadership) renameFast(op *proto.Rename) evaluated {
 	return func(ctx context.Context, r namespace.Request) (*namespace.Ticket, answering, error) {
 		from, err := dfs.ParsePath(op.Source)
@@ -156,6 +179,9 @@ func (l *leadership) renameFast(op *proto.Rename) evaluated {
 	}
 }
 
+// keepSession extends a session, and tells a client whether it still has one. It proves leadership first: a deposed
+// leader that answered "known" would let a client go on with a session that the new leader has closed. SessionExpired
+// asks the client to open another; what the old one was writing is abandoned.
 func (l *leadership) keepSession(ctx context.Context, r namespace.Request) (*proto.Result, error) {
 	if err := l.reads.Wait(ctx); err != nil {
 		return nil, err

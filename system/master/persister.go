@@ -56,6 +56,8 @@ func newPersister(l *leadership) *persister {
 
 // schedule tells workers about a page of the queue. It runs as one task, so a page is not told twice. The cursor goes
 // round through the queue: what comes in behind it waits for the next round.
+// It costs one page of the queue for each run, however long the queue is. A file is met at least once in each round,
+// so a backoff is never longer than itself and a round.
 func (p *persister) schedule() {
 	from, busy := p.begin()
 	queue, err := p.l.m.machine.PersistQueue(from, persistPage)
@@ -103,6 +105,9 @@ func (p *persister) begin() (from dfs.InodeID, busy int) {
 }
 
 // tell gives one file to a worker that holds its first block. It returns true when a new command went out.
+// A state of an older version is thrown away with its failures and backoff: the new content has done nothing wrong.
+// The mount is resolved now, under no claim: the worker may write to a path that a rename is leaving, and publish
+// finds out.
 func (p *persister) tell(file namespace.ToPersist) bool {
 	now := p.l.m.h.Now()
 	p.mu.Lock()
@@ -160,6 +165,7 @@ func (p *persister) choose(file namespace.ToPersist) dfs.WorkerID {
 }
 
 // workerLost makes what the worker was told to persist due again.
+// Its failures stay as they were: the loss is not the file's.
 func (p *persister) workerLost(id dfs.WorkerID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,6 +178,8 @@ func (p *persister) workerLost(id dfs.WorkerID) {
 }
 
 // problems lists up to limit files that could not be persisted so far, with the reason.
+// It looks through the head of the queue alone, and at most maxPersisting files: the report is for a person, who needs
+// the first reasons and not all of them.
 func (p *persister) problems(limit int) []string {
 	queue, err := p.l.m.machine.PersistQueue(0, maxPersisting)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 )
 
 // reported handles a worker's results beside its heartbeat, a bounded number at a time.
+// The error is ctx's: results that were not taken in by then are lost, and their files are told again when their lease
+// runs out. They use the context of the leadership and not the heartbeat's, whose end must not cut a claim short.
 func (p *persister) reported(ctx context.Context, results []*proto.PersistResult) error {
 	for _, res := range results {
 		if err := p.results.Acquire(ctx, 1); err != nil {
@@ -24,6 +26,8 @@ func (p *persister) reported(ctx context.Context, results []*proto.PersistResult
 
 // finish takes one result in. A failure is kept with its reason for the report and told again later, at first after a
 // second and at last every minute: a store that is full may get room, and nothing is ever dropped silently.
+// Only the state of the same version is touched: the file may have been overwritten while the worker wrote, and its
+// new version was told to somebody else.
 func (p *persister) finish(res *proto.PersistResult) {
 	id := dfs.InodeID(res.Inode)
 	err := rpc.ErrorFromProto(res.Error)
@@ -80,6 +84,9 @@ func (p *persister) publish(res *proto.PersistResult) error {
 
 // takeBack removes an object that was persisted for a file which has since moved, gone or changed, unless the path
 // belongs to another content by now.
+// It runs under publish's claim, so what it sees at the path stays so until the object is gone. An error leaves the
+// object and comes again by finish's backoff, as long as the file is on the queue; when the file is gone, the object
+// is found by the next sync as a file of the store.
 func (p *persister) takeBack(path dfs.Path, res *proto.PersistResult) error {
 	at, err := p.l.placeOf(p.l.ctx, path)
 	if err != nil || at.store == nil {

@@ -11,6 +11,8 @@ import (
 )
 
 // Quorum implements proto.AdminServer.
+// Any member answers, from the membership that its own journal has applied; the leader named may be former by a
+// moment.
 func (m *Master) Quorum(ctx context.Context, _ *proto.QuorumRequest) (*proto.QuorumResponse, error) {
 	return m.quorum(ctx)
 }
@@ -28,6 +30,9 @@ func (m *Master) quorum(ctx context.Context) (*proto.QuorumResponse, error) {
 }
 
 // ChangeQuorum implements proto.AdminServer.
+// It returns once the change is committed, with the membership after it. The error's kind says what to do:
+// InvalidArgument to ask otherwise, Unavailable to look at the members and ask again, which does no harm. A master
+// that is added must be running, or at once after, since it counts for the majority from then on.
 func (m *Master) ChangeQuorum(ctx context.Context, req *proto.ChangeQuorumRequest) (*proto.QuorumResponse, error) {
 	if m.leader.Load() == nil {
 		return nil, rpc.ToStatus(m.notLeader("change the quorum"))
@@ -40,6 +45,7 @@ func (m *Master) ChangeQuorum(ctx context.Context, req *proto.ChangeQuorumReques
 
 // changeQuorum does one change. The journal's own errors say what it refuses, such as removing a member that is not
 // there.
+// One member at a time is what the journal changes safely; replacing a master is an add and then a remove.
 func (m *Master) changeQuorum(ctx context.Context, req *proto.ChangeQuorumRequest) error {
 	switch change := req.Change.(type) {
 	case *proto.ChangeQuorumRequest_Add:
@@ -62,6 +68,9 @@ const (
 )
 
 // transfer hands leadership over and makes sure that it went there.
+// It asks again for as long as ctx lasts and this master leads, since the journal refuses with Unavailable while the
+// target lags. "any", or no name, leaves the choice to the journal. Other refusals, such as a target that is no
+// member, are told at once.
 func (m *Master) transfer(ctx context.Context, id string) error {
 	target := id
 	if id == "any" {
@@ -82,6 +91,7 @@ func (m *Master) transfer(ctx context.Context, id string) error {
 }
 
 // transferred waits for a moment until another member leads: target, or any.
+// It polls, since the journal tells only its own member of changes.
 func (m *Master) transferred(ctx context.Context, target string) bool {
 	ctx, cancel := m.h.WithTimeout(ctx, transferSettle)
 	defer cancel()

@@ -27,6 +27,7 @@ type readIndex struct {
 }
 
 // readRound is one proof and the readers who wait for it; err is valid once done.
+// err is written once, before done is set, and read after.
 type readRound struct {
 	done host.Event
 	err  error

@@ -8,6 +8,9 @@ import (
 )
 
 // read answers a read from the applied state. sync tells that the under store must be asked before the answer counts.
+// It is called inside View, after a proof of leadership, and must not wait. With sync the result is what the namespace
+// knows now: readSynced falls back on it when the store is away. Kinds that are no reads give nil; isRead keeps them
+// out.
 func (l *leadership) read(r inodestore.Reader, req *namespace.Request, op *proto.Operation) (res *proto.Result, sync bool) {
 	var err error
 	switch k := op.Kind.(type) {
@@ -30,6 +33,7 @@ func (l *leadership) read(r inodestore.Reader, req *namespace.Request, op *proto
 
 // status answers for one path, and tells whether the answer counts only after a look at the store. It is called inside
 // View, so it asks nobody.
+// Cached bytes are counted only when they are asked for: it costs a look into the block map for each block.
 func (l *leadership) status(r inodestore.Reader, req *namespace.Request, op *proto.GetStatus) (*proto.Result, bool, error) {
 	p, err := dfs.ParsePath(op.Path)
 	if err != nil {
@@ -49,6 +53,9 @@ func (l *leadership) status(r inodestore.Reader, req *namespace.Request, op *pro
 
 // list answers a page of a directory. Only the first page asks the store: the others go on in what the first has
 // loaded. A directory that was never loaded has no answer before.
+// The directory's own status comes with each page, so that a client which lists need not ask twice. A file lists
+// itself, at its own path. limit and the bound on bytes are Machine.List's; what they cut off begins at next, and a
+// page that was bounded is no error.
 func (l *leadership) list(r inodestore.Reader, req *namespace.Request, op *proto.ListStatus) (*proto.Result, bool, error) {
 	p, err := dfs.ParsePath(op.Path)
 	if err != nil {
@@ -82,6 +89,8 @@ func (l *leadership) list(r inodestore.Reader, req *namespace.Request, op *proto
 
 // mounts lists the mounts that req's user may see: all for the superuser and with req nil, the shared ones for others.
 // Only workers, who open the stores, get the options with secrets.
+// Order is the table's, by path. Options may hold access keys: they are redacted for everybody but workers, also in
+// the operator's report, which ends in tickets and logs.
 func (m *Master) mounts(req *namespace.Request, secrets bool) []*proto.Mount {
 	var out []*proto.Mount
 	for _, mount := range m.machine.Mounts().All() {
@@ -98,6 +107,9 @@ func (m *Master) mounts(req *namespace.Request, secrets bool) []*proto.Mount {
 	return out
 }
 
+// workerInfos is the registry's list with the number of blocks that the map has of each. The two are read one after
+// the other, so a worker that registers meanwhile may show fewer blocks than it has. Lost workers are listed too,
+// until the registry forgets them.
 func (m *Master) workerInfos() []*proto.WorkerInfo {
 	infos := m.workers.List()
 	for _, w := range infos {

@@ -12,6 +12,8 @@ import (
 
 // renameThrough renames in the store and then here, under one claim on both paths. The checks come before the store is
 // touched, so that a rename which the namespace refuses has not happened there.
+// Both paths are loaded first, since the checks need to know what lies at the target. The claim is taken on both at
+// once, in one step, so two renames that cross each other cannot wait for each other.
 func (l *leadership) renameThrough(ctx context.Context, r namespace.Request, op *proto.Rename) (*proto.Result, error) {
 	from, err := dfs.ParsePath(op.Source)
 	if err != nil {
@@ -32,6 +34,8 @@ func (l *leadership) renameThrough(ctx context.Context, r namespace.Request, op 
 // renameInStore does the store's half of a rename. A source that the store has lost, while the target is there, is
 // what an earlier try left (INV-2 of the package); one that is at neither place is an error, and nothing is renamed
 // here.
+// It is safe to run again after any failure: the store's rename either happened or did not, and both are recognised.
+// Both paths lie in one mount, which CheckRename has made sure of, so one store does it in one step.
 func (l *leadership) renameInStore(ctx context.Context, r namespace.Request, from, to dfs.Path, op *proto.Rename) error {
 	source, err := l.e.CheckRename(r, from, to, op.NoReplace)
 	if err != nil {
@@ -56,6 +60,9 @@ func (l *leadership) renameInStore(ctx context.Context, r namespace.Request, fro
 
 // renameUnpersisted is for a source that the under store need not have. What it has at the target is replaced and must
 // not come back, nor must what an earlier version left at the source.
+// Order matters: the target is cleared before the source's directory moves there, since a store may refuse to rename
+// onto something that is there. A crash between leaves the target here and not there; the retry goes on, and without
+// one the next sync takes the target for removed, which the rename would have done.
 func renameUnpersisted(ctx context.Context, src place, source *inodestore.Inode, from, to dfs.Path, rel string) error {
 	if err := removeLeft(ctx, src.store, rel); err != nil {
 		return dfs.Wrap(err, "rename: remove the replaced target from the under store", string(to))
@@ -76,6 +83,7 @@ func renameUnpersisted(ctx context.Context, src place, source *inodestore.Inode,
 }
 
 // removeLeft removes what a store may have at a path; nothing there is what was wanted.
+// NotDirectory means that a name on the way is a file there, so the path cannot exist either.
 func removeLeft(ctx context.Context, store ufs.Store, rel string) error {
 	err := store.Remove(ctx, rel)
 	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.NotDirectory) {

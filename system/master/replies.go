@@ -17,6 +17,8 @@ func plainAnswer(t *namespace.Ticket) (*proto.Result, error) {
 
 // statusAnswer tells the status of the inode that a mutation made or changed. In a replay the inode is looked up by the
 // id that the session remembers; if it is gone since, id and version alone are told.
+// The status is of the inode as this mutation proposed it, although others may have changed it since: a reply
+// describes its own mutation, and reads tell what is true now.
 func (l *leadership) statusAnswer(out namespace.Outcome, text string) answering {
 	return func(t *namespace.Ticket) (*proto.Result, error) {
 		id, version, count := t.Answer()
@@ -38,6 +40,8 @@ func (l *leadership) statusAnswer(out namespace.Outcome, text string) answering 
 // completed notes where a published version lies, and lets go of the one before it. The client says where; names of
 // workers that are not live here would stay in the block map for ever. Locations are hints: a worker that does not
 // have the block any more says so when it is asked, and its next report puts the map right.
+// It runs once the version is applied and before the client hears of it (evaluator's after), so a reader who learns of
+// the version finds its blocks. Indexes beyond the file's end are passed over.
 func (l *leadership) completed(op *proto.CompleteFile) func(before, after *inodestore.Inode) {
 	return func(before, after *inodestore.Inode) {
 		for _, b := range op.Blocks {
@@ -56,6 +60,7 @@ func (l *leadership) completed(op *proto.CompleteFile) func(before, after *inode
 }
 
 // attributesChanged passes pins on to the workers that hold the file.
+// A pin that nobody holds a block for is metadata alone until then.
 func (l *leadership) attributesChanged(op *proto.SetAttribute) func(*inodestore.Inode) {
 	if op.Pinned == nil {
 		return nil

@@ -10,6 +10,10 @@ import (
 )
 
 // setAttribute changes p, and with recursive everything below it first, so that a retry finds the same tree.
+// The count is of the paths that were changed, p included. Paths that were removed while the walk was on its way are
+// passed over. Any other error ends it with the part below changed and p not: the client's retry goes through the same
+// tree again, and setting an attribute twice does no harm. Only p's own change carries the client's sequence, so its
+// remembered answer means that all of it was done; a replay then tells p's status and its own count alone.
 func (l *leadership) setAttribute(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.SetAttribute) (*proto.Result, error) {
 	if err := l.know(ctx, p); err != nil {
 		return nil, err
@@ -42,6 +46,9 @@ func (l *leadership) setAttribute(ctx context.Context, r namespace.Request, p df
 
 // setOne changes one path, in the store first where that has the file and keeps such an attribute. Pins, TTLs and
 // replication are Forebay's own and never reach a store.
+// Each path has a claim of its own, so a recursive change of a large tree holds up nobody for long, and is not one
+// step for those who look. The rights are checked here before the store is touched; a refusal changes nothing in
+// either tree.
 func (l *leadership) setOne(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.SetAttribute) (*proto.Result, error) {
 	return l.underClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) {
 		n, err := l.e.CheckSetAttribute(r, p, op)
@@ -59,6 +66,8 @@ func (l *leadership) setOne(ctx context.Context, r namespace.Request, p dfs.Path
 
 // setInStore changes attributes in the store. Stores that keep none, read-only mounts and a mount's root are passed
 // over, and a file that is gone there is for the next sync to tell: the namespace is changed all the same.
+// Only what op has present is passed on. An error other than those two keeps the namespace unchanged: mode and owner
+// would differ between the trees, and an operator who reads the store directly would be surprised.
 func (l *leadership) setInStore(ctx context.Context, p dfs.Path, op *proto.SetAttribute) error {
 	at, err := l.placeOf(ctx, p)
 	if err != nil || at.store == nil || at.mount.ReadOnly || at.rel == "" {

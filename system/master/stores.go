@@ -11,9 +11,14 @@ import (
 )
 
 // OpenStore opens an under store.
+// It may wait for a server as long as ctx lasts. Wrappers for retries and metrics are the opener's to add. What it
+// gives is closed by whoever asked: the handle of a mount when the mount is gone, or when the master stops.
 type OpenStore func(ctx context.Context, uri string, options map[string]string) (ufs.Store, error)
 
 // stores keeps one open handle for each mount.
+// A mount's options never change, so a handle is good for as long as its mount: another mount at the same path has
+// another id. mu is held for a lookup only; lock is the one that is held while waiting, and one for all mounts, since
+// opening is rare.
 type stores struct {
 	open OpenStore
 	lock *host.Mutex // held while a store is opened, so that it is opened once
@@ -22,6 +27,7 @@ type stores struct {
 	byID map[dfs.MountID]ufs.Store
 }
 
+// newStores opens nothing: a mount whose store is away must not keep a leader from starting.
 func newStores(h host.Host, open OpenStore) *stores {
 	return &stores{open: open, lock: host.NewMutex(h), byID: map[dfs.MountID]ufs.Store{}}
 }
@@ -73,4 +79,5 @@ func (s *stores) retain(t *mounttable.Table) {
 	}
 }
 
+// close closes every handle. Callers that come later open anew, so it comes when nobody does any more.
 func (s *stores) close() { s.retain(mounttable.New(nil)) }

@@ -13,6 +13,10 @@ import (
 
 // readSynced compares with the under store and reads again. When the store cannot be asked and the answer is known, the
 // known answer is given: the mount stays readable while its store is away.
+// It takes one of the leader's slow places, since it waits for a store; a caller whose ctx ends while it waits for one
+// gets ctx's error and has cost nothing. The second reading needs a proof of leadership of its own: the first one is
+// older than what the sync has just logged. It is answered whatever its own sync flag says, or a path that changes
+// without pause would never be answered.
 func (l *leadership) readSynced(ctx context.Context, req namespace.Request, op *proto.Operation, known *proto.Result) *proto.Result {
 	if err := l.slow.Acquire(ctx, 1); err != nil {
 		return errorResult(dfs.Wrap(err, "wait for the under store", ""))
@@ -45,6 +49,8 @@ func (l *leadership) readSynced(ctx context.Context, req namespace.Request, op *
 
 // syncNow compares a path for a read. With an interval of 0 the read sees what the store has no earlier than now. A
 // path that is not known and whose children are wanted is first looked for by itself.
+// Interval 0 is the only one that must not share a look which is under way (metasync's Fresh): that look may have
+// passed the change already that this reader knows of.
 func (l *leadership) syncNow(ctx context.Context, text string, children bool, override *time.Duration) error {
 	p, err := dfs.ParsePath(text)
 	if err != nil {
@@ -65,6 +71,8 @@ func (l *leadership) syncNow(ctx context.Context, text string, children bool, ov
 
 // syncFor compares a path, or with children the entries of a directory, which is found first when it is not known. A
 // file has no entries: it is compared itself.
+// A path that neither the namespace nor the store has is no error here: reading again says NotFound with its reason.
+// Every wait ends with ctx.
 func (l *leadership) syncFor(ctx context.Context, text string, children bool) error {
 	p, err := dfs.ParsePath(text)
 	if err != nil {
@@ -92,6 +100,7 @@ func (l *leadership) syncFor(ctx context.Context, text string, children bool) er
 }
 
 // interval is the request's sync interval; nil leaves it to the mount.
+// 0 is an interval like any other, "compare each time", so the request needs a flag to say that it names one.
 func interval(override bool, ns int64) *time.Duration {
 	if !override {
 		return nil
@@ -103,6 +112,9 @@ func interval(override bool, ns int64) *time.Duration {
 // mustSync tells whether the under store is to be asked about p: it is unknown and could be there, or seen too long
 // ago. It is called inside View, so it asks memory alone. n is nil when err says why. What only Forebay has is never
 // compared, and a mount's root always exists here.
+// It errs on the side of asking when the namespace does not know, and on the side of not asking for what the store
+// cannot know better: files that are not persisted, the root of a mount, paths outside of mounts. A denied path is not
+// compared either, or a user could make the master look at what he may not see.
 func (l *leadership) mustSync(p dfs.Path, n *inodestore.Inode, err error, override *time.Duration, children bool) bool {
 	mount, rel := l.m.machine.Mounts().Resolve(p)
 	if mount == nil || err != nil && !dfs.IsKind(err, dfs.NotFound) && !dfs.IsKind(err, dfs.NotDirectory) {
@@ -128,6 +140,7 @@ func (l *leadership) mustSync(p dfs.Path, n *inodestore.Inode, err error, overri
 }
 
 // absenceKnown tells whether p's deepest existing ancestor was wholly listed, so that what it lacks is absent.
+// An error counts as "not known": the store is asked, and the error comes up again there if it lasts.
 func (l *leadership) absenceKnown(p dfs.Path) bool {
 	_, known, _, err := l.m.machine.PeekLocked(p)
 	return err == nil && known != nil && known.Loaded

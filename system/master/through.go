@@ -21,6 +21,8 @@ type place struct {
 }
 
 // placeOf opens the store that p lies in; store is nil outside of mounts.
+// Opening may wait for the store's server, as long as ctx lasts; an error means that the store could not be opened,
+// not that p is missing there. rel is "" for the mount's root.
 func (l *leadership) placeOf(ctx context.Context, p dfs.Path) (place, error) {
 	mount, rel := l.m.machine.Mounts().Resolve(p)
 	if mount == nil {
@@ -65,6 +67,8 @@ func (l *leadership) knownUnderClaim(ctx context.Context, r namespace.Request, f
 
 // createThrough creates a file whose path must be looked for in the store first, or a new file would hide the store's.
 // The content comes later, by a worker; so nothing in the store changes here and no claim is needed.
+// Between the look and the evaluation somebody else may make the file, here or in the store; here the evaluator sees
+// it, in the store the last writer wins, as between any two that do not know of each other.
 func (l *leadership) createThrough(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.CreateFile) (*proto.Result, error) {
 	if err := l.know(ctx, p); err != nil {
 		return nil, err
@@ -74,6 +78,8 @@ func (l *leadership) createThrough(ctx context.Context, r namespace.Request, p d
 
 // makeDirectoryThrough makes a directory in the store and then here. A directory that is here already is not made
 // there again, and with MustCache it is made here alone.
+// Stores make missing directories above as well, so one call serves recursive requests. A directory that the store has
+// already is no error there: an earlier try, or a file below it, made it.
 func (l *leadership) makeDirectoryThrough(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.MakeDirectory) (*proto.Result, error) {
 	at, err := l.placeOf(ctx, p)
 	if err != nil {

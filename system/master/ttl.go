@@ -9,6 +9,8 @@ import (
 
 // expireTTLs acts on one page of what is due, from where the last one ended. A file that fails is met again in the
 // next round through the list, after all others.
+// Only the leader's own task calls it, so ttlCursor needs no lock. The clock is this leader's; a leader whose clock is
+// ahead deletes early by that much, so TTLs are as exact as the masters' clocks.
 func (l *leadership) expireTTLs() {
 	due, next, err := l.m.machine.DueTTLs(l.m.h.Now(), l.ttlCursor, ttlStep)
 	if err != nil {
@@ -42,6 +44,7 @@ func (l *leadership) expireTTL(d namespace.Due) error {
 }
 
 // spendTTL drops cached copies of what the under store has; the only copy of anything stays.
+// The TTL is cleared, so that the file is not met again; a new one begins when its owner sets it. Pinned copies stay.
 func (l *leadership) spendTTL(r namespace.Request, d namespace.Due) error {
 	none := int64(0)
 	out, err := l.e.SetAttribute(l.ctx, r, d.Path, &proto.SetAttribute{Ttl: &none}, func(n *inodestore.Inode) {

@@ -55,17 +55,21 @@ func (l *leadership) collectGarbage() {
 }
 
 // forget tells the workers that hold a removed file to drop it.
+// The command goes with the worker's next heartbeat. Losing it does no harm: nobody asks for a version that the
+// namespace does not name, and eviction takes it.
 func (l *leadership) forget(n *inodestore.Inode) {
 	l.tell(n, n.Version, &proto.WorkerCommand{Action: proto.WorkerCommand_FREE, Inode: uint64(n.ID)})
 }
 
 // tell queues a command for every worker that holds a block of the file's version.
+// Workers that hold none of it hear nothing; those that are lost are not in the block map.
 func (l *leadership) tell(n *inodestore.Inode, version uint32, c *proto.WorkerCommand) {
 	for _, w := range l.m.blocks.Holders(fileOf(n, version), blocksOf(n)) {
 		l.m.workers.Tell(w, c)
 	}
 }
 
+// fileOf names one version of a file, as workers and the block map know it.
 func fileOf(n *inodestore.Inode, version uint32) dfs.FileVersion {
 	return dfs.FileVersion{Inode: n.ID, Version: version}
 }
@@ -84,6 +88,7 @@ func blocksOf(n *inodestore.Inode) uint32 {
 }
 
 // own is the leader's own authority.
+// It carries no session, so nothing of it is remembered: what upkeep does is done again if need be.
 func (l *leadership) own() namespace.Request {
 	return namespace.Request{Identity: dfs.Identity{User: l.m.cfg.Superuser}, Superuser: l.m.cfg.Superuser}
 }

@@ -15,6 +15,7 @@ const walkPage = 512
 // walked is one inode on the way of a walk.
 type walked = *inodestore.Inode
 
+// timeOf is the time of a request's field, in nanoseconds since 1970; nil when the field is absent.
 func timeOf(ns *int64) *time.Time {
 	if ns == nil {
 		return nil
@@ -23,10 +24,14 @@ func timeOf(ns *int64) *time.Time {
 	return &t
 }
 
+// duration is a request's field in nanoseconds.
 func duration(ns int64) time.Duration { return time.Duration(ns) }
 
 // walk visits p and everything known below it, parents first, in pages: the tree may change meanwhile, and what comes or
 // goes then may or may not be visited.
+// It holds no lock and no claim between two pages, and visit may change what it visits: names already passed do not
+// come again, since the next page begins after the last name. Entries that the store has and the namespace has not
+// loaded are not visited.
 func (l *leadership) walk(ctx context.Context, p dfs.Path, visit func(dfs.Path, walked) error) error {
 	n, _, _, err := l.m.machine.Peek(p)
 	if err != nil {
@@ -40,6 +45,8 @@ func (l *leadership) walk(ctx context.Context, p dfs.Path, visit func(dfs.Path, 
 
 // walkFrom is walk from an inode that was found at p. An error of visit ends it and is returned; so does the end of
 // ctx. Memory is one page for each level.
+// n is as it was when its page was read. A directory that was removed or renamed since is walked to its end under its
+// former path; visit must look again before it changes anything (the evaluator does).
 func (l *leadership) walkFrom(ctx context.Context, p dfs.Path, n walked, visit func(dfs.Path, walked) error) error {
 	if err := ctx.Err(); err != nil {
 		return dfs.Wrap(err, "walk", string(p))
@@ -70,6 +77,8 @@ func (l *leadership) walkFrom(ctx context.Context, p dfs.Path, n walked, visit f
 }
 
 // walkAs is walk for somebody who needs the right to list every directory on the way, and want on every file.
+// The first refusal ends the walk: a command on a tree that passed over what it may not see would report success for a
+// part.
 func (l *leadership) walkAs(ctx context.Context, r *namespace.Request, p dfs.Path, want uint32, op string, visit func(dfs.Path, walked) error) error {
 	return l.walk(ctx, p, func(at dfs.Path, n walked) error {
 		need := want
