@@ -7,6 +7,7 @@ import (
 	"unsafe"
 )
 
+// used is the only field that is written under the read lock, and so atomic; all others change under the write lock.
 type cacheEntry struct {
 	hash  uint64
 	key   cacheKey
@@ -15,6 +16,8 @@ type cacheEntry struct {
 	used  uint32 // atomic under the read lock
 }
 
+// slots never move while they are used, so the index can name them by number; those in free hold nothing and are used
+// again first. bytes is the sum of the costs of the slots that are used (INV-2 of cache keeps it within limit).
 type cacheShard struct {
 	mu      sync.RWMutex
 	version uint64
@@ -30,6 +33,9 @@ type cacheShard struct {
 }
 
 // put sets an entry and evicts down to the limit. s.mu is held.
+// An entry that is larger than the limit is evicted at once: it was put last and without the used bit, so the hand may
+// take others before it, but it ends within the limit in any case. The used bit of an entry that is overwritten stays
+// as it was: being written is no use.
 func (s *cacheShard) put(hash uint64, key cacheKey, n *Inode) {
 	cost := entryCost(key, n)
 	_, slot, ok := s.index.find(hash, s.slots, key)
@@ -47,6 +53,7 @@ func (s *cacheShard) put(hash uint64, key cacheKey, n *Inode) {
 }
 
 // newSlot gives a free slot, an old one first. s.mu is held.
+// slots grows as far as the limit in bytes lets it, since each costs slotOverhead at least.
 func (s *cacheShard) newSlot() uint32 {
 	if n := len(s.free); n > 0 {
 		slot := s.free[n-1]
@@ -59,6 +66,8 @@ func (s *cacheShard) newSlot() uint32 {
 
 // evictOne moves the hand to an entry that was not used since it last passed, and removes it. s.bytes > 0, so there is
 // one; s.mu is held.
+// It goes round at most twice: the first round takes the bits away, the second finds an entry without one. Readers
+// cannot set bits meanwhile, since the lock is held for writing.
 func (s *cacheShard) evictOne() {
 	for {
 		s.hand++
@@ -85,6 +94,7 @@ func (s *cacheShard) evictOne() {
 const slotOverhead = int(unsafe.Sizeof(cacheEntry{}) + 2*unsafe.Sizeof(bucket{}))
 
 // entryCost is the memory that an entry keeps alive, in bytes. Users' and groups' names are shared, so not counted.
+// A cost is at least slotOverhead, so no entry is taken for a free slot.
 func entryCost(key cacheKey, n *Inode) int32 {
 	cost := slotOverhead + len(key.name)
 	if n == nil {

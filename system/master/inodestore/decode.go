@@ -15,6 +15,8 @@ type decoder struct {
 	bad  string // what was wrong; "" while all is well
 }
 
+// fail keeps the first failure, which is the cause of those after it, and takes the rest of the input away, so that
+// loops over it end.
 func (d *decoder) fail(why string) {
 	if d.bad == "" {
 		d.bad = why
@@ -22,6 +24,7 @@ func (d *decoder) fail(why string) {
 	d.buf = nil
 }
 
+// uvarint reads one number that is always there. A number of more than 64 bits is a failure like one that is cut off.
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.buf)
 	if n <= 0 {
@@ -32,6 +35,7 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
+// varint is uvarint for numbers that may be negative, in zigzag form.
 func (d *decoder) varint() int64 {
 	v, n := binary.Varint(d.buf)
 	if n <= 0 {
@@ -43,6 +47,8 @@ func (d *decoder) varint() int64 {
 }
 
 // uint reads a number of at most limit, or returns absent when the field is not there.
+// The limit is that of the field's type: a number that would be cut off when it is narrowed is refused, since it would
+// read as another value than the one that was written.
 func (d *decoder) uint(bit, absent, limit uint64) uint64 {
 	if d.mask&bit == 0 {
 		return absent
@@ -55,6 +61,7 @@ func (d *decoder) uint(bit, absent, limit uint64) uint64 {
 	return v
 }
 
+// int reads a signed number, or returns absent when the field is not there.
 func (d *decoder) int(bit uint64, absent int64) int64 {
 	if d.mask&bit == 0 {
 		return absent
@@ -62,6 +69,7 @@ func (d *decoder) int(bit uint64, absent int64) int64 {
 	return d.varint()
 }
 
+// int32 is int for fields of 32 bits, whose absent value is 0.
 func (d *decoder) int32(bit uint64) int32 {
 	v := d.int(bit, 0)
 	if v < math.MinInt32 || v > math.MaxInt32 {
@@ -72,6 +80,7 @@ func (d *decoder) int32(bit uint64) int32 {
 }
 
 // bytes reads a length and as many bytes, which alias the record.
+// The length is compared with what is left before anything is allocated, so a bad one costs nothing.
 func (d *decoder) bytes() []byte {
 	size := d.uvarint()
 	if size > uint64(len(d.buf)) {
@@ -84,6 +93,7 @@ func (d *decoder) bytes() []byte {
 }
 
 // principal reads a user or group name; the same few occur millions of times, so they share memory.
+// It copies: the record's memory belongs to the database and is reused.
 func (d *decoder) principal(bit uint64, absent string) string {
 	if d.mask&bit == 0 {
 		return absent
@@ -91,6 +101,8 @@ func (d *decoder) principal(bit uint64, absent string) string {
 	return principals.intern(d.bytes())
 }
 
+// A time without seconds is the zero time; nanoseconds alone mean nothing and are read over. Times are UTC, whatever
+// zone they were set in, so that equal instants have one form.
 func (d *decoder) time(secondsBit, nanosBit uint64) time.Time {
 	seconds := d.int(secondsBit, 0)
 	nanos := d.uint(nanosBit, 0, 999_999_999)
@@ -104,6 +116,7 @@ func (d *decoder) time(secondsBit, nanosBit uint64) time.Time {
 	return time.Unix(seconds+epochSeconds, int64(nanos)).UTC()
 }
 
+// Values are copies and never nil, so an attribute without content can be told from one that is not there.
 func (d *decoder) xattr() map[string][]byte {
 	if d.mask&hasXattr == 0 {
 		return nil
@@ -126,6 +139,8 @@ func (d *decoder) xattr() map[string][]byte {
 
 // decodeInode reads the record at (parent, name). It keeps name and nothing of record. Bytes that no encoder wrote give
 // dfs.Corrupted, never a panic.
+// The error names the directory and the entry, so that a person can find what is damaged. A record that a newer build
+// wrote is Corrupted too, with the remedy in its text: nothing of it can be used.
 func decodeInode(parent dfs.InodeID, name string, record []byte) (*Inode, error) {
 	d := decoder{buf: record}
 	d.mask = d.uvarint()
@@ -146,6 +161,8 @@ func decodeInode(parent dfs.InodeID, name string, record []byte) (*Inode, error)
 }
 
 // fields reads everything after the mask, in the order of the encoder. ID is still the difference from the parent's.
+// The order of the calls is the format: a new field goes to the end, whatever it is about. Values that no encoder
+// writes, such as a mode equal to the default, are taken as they are: the form differs, the inode does not.
 func (d *decoder) fields(n *Inode) {
 	kind := dfs.TypeFile
 	if d.mask&hasDirectory != 0 {

@@ -48,6 +48,7 @@ func (f fileSystem) writeFile(name string, data []byte) error {
 }
 
 // readFile reads a whole file.
+// An error leaves the bytes that were read, which callers do not use.
 func (f fileSystem) readFile(name string) ([]byte, error) {
 	file, err := f.Open(name)
 	if err != nil {
@@ -58,9 +59,11 @@ func (f fileSystem) readFile(name string) ([]byte, error) {
 }
 
 // cloneName makes a name that outlives the request it came in.
+// A name from a request is a piece of the message's memory; kept in the cache it would keep all of the message.
 func cloneName(name string) string { return strings.Clone(name) }
 
 // diskError gives an error of Pebble or of the file system its kind. It returns nil for nil.
+// A path is named even where Pebble's error names a file of its own: it is the directory that a person has to look at.
 func diskError(err error, op, path string) error {
 	switch {
 	case err == nil:
@@ -80,6 +83,8 @@ func corruptedError(op, path string, cause any) error {
 }
 
 // openError is diskError for opening, where an unreadable file means a damaged store.
+// Refusals of the system (no space, no permission, read-only) are not damage: the state is whole, and moving it away
+// would be the wrong advice.
 func openError(err error, dir string) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EROFS) {
 		return diskError(err, "open inode store", dir)

@@ -113,6 +113,7 @@ type encoder struct {
 	mask uint64
 }
 
+// The mask says which fields are written; the caller names each field once, in the order of the bits.
 func (e *encoder) uint(bit, v uint64) {
 	if e.mask&bit != 0 {
 		e.buf = binary.AppendUvarint(e.buf, v)

@@ -71,6 +71,7 @@ func (s *pebbleStore) generationDir(number uint64) string {
 }
 
 // openCurrent opens the current generation and removes the others.
+// Others go first, so that a disk which is full of what a failed Replace left can be opened.
 func (s *pebbleStore) openCurrent() error {
 	number, err := s.readCurrent()
 	if err != nil {
@@ -124,6 +125,7 @@ func (s *pebbleStore) removeOthers(keep uint64) error {
 }
 
 // openGeneration opens a database and reads its applied index.
+// The generation begins with one user, the store, who releases it when it moves on or is closed.
 func (s *pebbleStore) openGeneration(number uint64, dir string) (g *generation, index uint64, err error) {
 	defer func() { // a table or manifest of random bytes can panic inside Pebble: to us it is a bad disk
 		if r := recover(); r != nil {

@@ -27,6 +27,7 @@ type heapStore struct {
 }
 
 // heapState is everything that a checkpoint holds.
+// Inodes in it are shared with readers, and with the copies that are being written: they are replaced, never changed.
 type heapState struct {
 	inodes  *btree.BTreeG[*Inode]
 	records *btree.BTreeG[heapRecord]
@@ -69,6 +70,7 @@ func OpenHeap(h host.Host, dir string) (Store, error) {
 }
 
 // Child implements Reader.
+// It cannot fail: everything is in memory.
 func (s *heapStore) Child(parent dfs.InodeID, name string) (*Inode, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -82,6 +84,8 @@ const scanChunk = 256
 // List implements Reader. It takes the entries in chunks, without the lock in between, so a listing beside Apply may
 // see some of an entry's effects and not others; whoever needs one state holds a lock of its own (namespace.Machine
 // does).
+// yield runs without the lock, so it may call the store. An Apply between two chunks is seen by the later chunk; names
+// do not come twice or out of order, whatever is applied.
 func (s *heapStore) List(parent dfs.InodeID, after string, yield func(*Inode) bool) error {
 	from, skip := Inode{Parent: parent, Name: after}, after != ""
 	for {
@@ -154,6 +158,7 @@ func (s *heapStore) AppliedIndex() uint64 { return s.applied.Load() }
 func (s *heapStore) FlushedIndex() uint64 { return s.flushed.Load() }
 
 // Stats implements Store.
+// DiskBytes is the file as it was written last. The cache's figures stay 0: all of the store is in memory.
 func (s *heapStore) Stats() Stats {
 	s.mu.RLock()
 	st := Stats{Inodes: int64(s.state.inodes.Len())}

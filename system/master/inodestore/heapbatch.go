@@ -39,6 +39,7 @@ func (b *heapBatch) DeleteRecord(t Table, key []byte) {
 }
 
 // Apply implements Store. It cannot fail: nothing is written before Flush.
+// fill runs without the lock; its effects become visible together.
 func (s *heapStore) Apply(index uint64, fill func(Batch)) error {
 	var b heapBatch
 	fill(&b)
@@ -51,6 +52,7 @@ func (s *heapStore) Apply(index uint64, fill func(Batch)) error {
 	return nil
 }
 
+// apply does one effect; deleting what is not there is no error. heapStore.mu is held for writing.
 func (st *heapState) apply(e *heapEffect) {
 	switch {
 	case e.inode != nil && e.remove:

@@ -25,10 +25,13 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // errHeapFile is every way in which the file can be malformed.
 var errHeapFile = errors.New("the file is damaged")
 
+// file is where a directory keeps its state, our own or a checkpoint's.
 func (s *heapStore) file(dir string) string { return s.fs.PathJoin(dir, heapFileName) }
 
 // Flush implements Store. It writes all of the state, so it costs as much however little has changed; nothing at all
 // when nothing has. A failure leaves the former file, and the state in memory.
+// Calls at the same time are done one after the other; the second writes again, since it may have been asked for a
+// newer state.
 func (s *heapStore) Flush() error {
 	if s.dir == "" || s.flushed.Load() == s.applied.Load() {
 		return nil
@@ -39,6 +42,8 @@ func (s *heapStore) Flush() error {
 
 // Checkpoint implements Store. The copy may be newer than the flush before it, by what was applied meanwhile.
 // AlreadyExists for a directory that is there.
+// Unlike pebble's it does not hold up Apply at all: a copy of a tree shares its nodes, and only the copying of the
+// root is under the lock.
 func (s *heapStore) Checkpoint(dir string) (uint64, error) {
 	if err := s.Flush(); err != nil {
 		return 0, err
@@ -53,6 +58,9 @@ func (s *heapStore) Checkpoint(dir string) (uint64, error) {
 }
 
 // write puts the present state in dir's file, in one step, and returns its index.
+// It is atomic for a crash: the file is written and synced under another name, renamed, and then the directory is
+// synced. flushed moves last, so FlushedIndex never names what a crash could take back. A ".new" file that a failure
+// leaves is overwritten by the next try.
 func (s *heapStore) write(dir string) (uint64, error) {
 	s.flushMu.Lock()
 	defer s.flushMu.Unlock()
@@ -80,6 +88,8 @@ func (s *heapStore) write(dir string) (uint64, error) {
 
 // writeFile writes a state and syncs it, under a name that nobody reads yet. Copies of the trees make it independent
 // of Apply, which goes on meanwhile.
+// Entries are in the order of their keys, inodes before records of tables whose byte is greater; nothing else depends
+// on it but the speed of loading.
 func (s *heapStore) writeFile(name string, index uint64, state heapState) error {
 	f, err := s.fs.Create(name, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -114,8 +124,10 @@ type sumWriter struct {
 	buf []byte
 }
 
+// newSumWriter buffers a megabyte, so that the entries of one state are few writes.
 func newSumWriter(w io.Writer) *sumWriter { return &sumWriter{w: bufio.NewWriterSize(w, 1<<20)} }
 
+// raw writes bytes as they are; after an error it does nothing.
 func (w *sumWriter) raw(b []byte) {
 	if w.err == nil {
 		w.sum = crc32.Update(w.sum, castagnoli, b)
@@ -123,6 +135,7 @@ func (w *sumWriter) raw(b []byte) {
 	}
 }
 
+// entry writes one key and its value, each after its length.
 func (w *sumWriter) entry(key, value []byte) {
 	w.buf = binary.AppendUvarint(w.buf[:0], uint64(len(key)))
 	w.buf = append(w.buf, key...)
@@ -132,6 +145,7 @@ func (w *sumWriter) entry(key, value []byte) {
 }
 
 // finish writes the sum and gives the first error of all writes.
+// It adds the sum without counting it in, and empties the buffer; syncing and closing the file are the caller's.
 func (w *sumWriter) finish() error {
 	w.raw(binary.BigEndian.AppendUint32(nil, w.sum))
 	if w.err != nil {
@@ -141,6 +155,8 @@ func (w *sumWriter) finish() error {
 }
 
 // load reads the file in s.dir; none is an empty state.
+// A file that was cut off or changed is Corrupted: it is renamed into place only when it is whole, so a crash does not
+// explain it. The state in memory is not touched then.
 func (s *heapStore) load() error {
 	name := s.file(s.dir)
 	data, err := s.fs.readFile(name)

@@ -9,6 +9,9 @@ import (
 )
 
 // parseHeapFile reads what writeFile wrote. It never panics on anything else.
+// The sum is checked before anything is taken apart, so what is decoded was written by some build; entries that do not
+// decode after that are a newer format. The state that comes with an error is not to be used. Memory is bounded by the
+// file's size.
 func parseHeapFile(data []byte) (uint64, heapState, error) {
 	state := newHeapState()
 	body, ok := checkedBody(data)
@@ -33,6 +36,7 @@ func parseHeapFile(data []byte) (uint64, heapState, error) {
 }
 
 // checkedBody is what lies between the magic and the sum, if both are right.
+// The magic has the format's number in it; another one is no file of ours.
 func checkedBody(data []byte) ([]byte, bool) {
 	const sumBytes = 4
 	if len(data) < len(heapMagic)+8+sumBytes || string(data[:len(heapMagic)]) != heapMagic {
@@ -47,6 +51,8 @@ func checkedBody(data []byte) ([]byte, bool) {
 
 // addEntry takes one entry of a file in. Entries come in the order of their keys, which lets the trees be filled from
 // one side.
+// The value is copied for records; an inode's decoder copies what it keeps. So the file's bytes can go when all is
+// read.
 func (st *heapState) addEntry(key, value []byte) error {
 	if key[0] != prefixInode {
 		st.records.Load(heapRecord{key: string(key), value: append([]byte{}, value...)})

@@ -1,7 +1,5 @@
 package inodestore
 
-import ()
-
 // Replace implements Store. The checkpoint is read whole before anything changes. Its file is renamed into place, so a
 // crash leaves the one or the other.
 func (s *heapStore) Replace(dir string) error {

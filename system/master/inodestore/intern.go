@@ -10,6 +10,7 @@ const internLimit = 4096
 var principals interner
 
 // interner shares equal strings. Safe for concurrent use.
+// Names are never let go: the bound is on their number, and they come from the cluster's users and groups.
 type interner struct {
 	mu     sync.RWMutex
 	shared map[string]string

@@ -61,6 +61,9 @@ const (
 )
 
 // pebble are the database's options (DESIGN section 5).
+// The write-ahead log is off: the journal is the log (INV-1 of pebbleStore). Four memtables bound what a restart
+// replays; when all are full, Apply waits for the disk. L0StopWritesThreshold is far above the point where compactions
+// begin, so that only a disk which cannot keep up at all stops writes.
 func (o Options) pebble(fs vfs.FS, cache *pebble.Cache) *pebble.Options {
 	po := &pebble.Options{
 		FS:                          fs,
@@ -83,6 +86,7 @@ func (o Options) pebble(fs vfs.FS, cache *pebble.Cache) *pebble.Options {
 	for i := range po.Levels {
 		o.level(&po.Levels[i], i, len(po.Levels)-1)
 	}
+	// Pebble tries again after a background error by itself; what it cannot survive comes to pebbleLogger.Fatalf.
 	po.EventListener = &pebble.EventListener{
 		BackgroundError: func(err error) { o.Logger.Error("inode store: background error", "err", err) },
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
@@ -97,6 +101,7 @@ func (o Options) pebble(fs vfs.FS, cache *pebble.Cache) *pebble.Options {
 }
 
 // level: Snappy where tables are rewritten soon, ZSTD where the bytes stay.
+// The last two levels hold nearly all bytes of a large store.
 func (o Options) level(l *pebble.LevelOptions, i, last int) {
 	l.BlockSize = blockBytes
 	l.IndexBlockSize = 4 * blockBytes

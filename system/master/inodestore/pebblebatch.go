@@ -18,6 +18,7 @@ type pebbleBatch struct {
 	value   []byte
 }
 
+// Inodes are shared with the cache from Apply on: the caller does not change them any more.
 type touchedInode struct {
 	parent dfs.InodeID
 	name   string
@@ -55,6 +56,9 @@ var batchPool = sync.Pool{New: func() any { return new(pebbleBatch) }}
 
 // Apply implements Store. It waits when Pebble has to flush first: that is its back-pressure, and on a full disk it lasts
 // until there is space.
+// The cache hears of the effects after the database has them and under applyMu, which is what INV-1 of cache rests on.
+// With an error the applied index has not moved; whether the batch is in the memtable is not known, so the caller must
+// not go on with another index (namespace stops the process).
 func (s *pebbleStore) Apply(index uint64, fill func(Batch)) error {
 	b := batchPool.Get().(*pebbleBatch)
 	db := s.current.Load().db // Replace does not run meanwhile

@@ -24,6 +24,8 @@ func (s *pebbleStore) Child(parent dfs.InodeID, name string) (*Inode, error) {
 }
 
 // readChild reads an inode past the cache; nil, nil when there is none.
+// The key's buffer goes back to the pool when the read is over: Pebble does not keep it. The record is the database's
+// memory until done is closed, and decodeInode keeps nothing of it.
 func (s *pebbleStore) readChild(parent dfs.InodeID, name string) (*Inode, error) {
 	buf := keyPool.Get().(*[]byte)
 	defer keyPool.Put(buf)
@@ -45,6 +47,7 @@ func (s *pebbleStore) readChild(parent dfs.InodeID, name string) (*Inode, error)
 }
 
 // seekChild is for stores with a filter on the last level, which Get never asks.
+// An absent name is answered by the filter in nearly all cases without reading a block.
 func (s *pebbleStore) seekChild(db *pebble.DB, key []byte, parent dfs.InodeID, name string) (n *Inode, err error) {
 	it, err := db.NewIter(&pebble.IterOptions{UseL6Filters: true})
 	if err != nil {
@@ -60,6 +63,9 @@ func (s *pebbleStore) seekChild(db *pebble.DB, key []byte, parent dfs.InodeID, n
 }
 
 // List implements Reader. It reads one consistent state of the directory.
+// The state is that of the moment when the iterator is made: what is applied meanwhile is not seen, unlike in the heap
+// driver. yield may call the store. An error of decoding ends the listing: a directory with an entry left out would
+// look whole.
 func (s *pebbleStore) List(parent dfs.InodeID, after string, yield func(*Inode) bool) error {
 	from := inodeKey(nil, parent, after)
 	if after != "" {
@@ -74,6 +80,7 @@ func (s *pebbleStore) List(parent dfs.InodeID, after string, yield func(*Inode) 
 }
 
 // Record implements Reader.
+// The value is a copy, the caller's to keep.
 func (s *pebbleStore) Record(t Table, key []byte) ([]byte, error) {
 	g := s.acquire()
 	defer g.release()
@@ -89,6 +96,7 @@ func (s *pebbleStore) Record(t Table, key []byte) ([]byte, error) {
 }
 
 // Records implements Reader.
+// It reads one consistent state, as List does. Key and value are the iterator's memory and change with its next step.
 func (s *pebbleStore) Records(t Table, prefix, from []byte, yield func(key, value []byte) bool) error {
 	lower, upper := recordKey(nil, t, prefix), prefixEnd(recordKey(nil, t, prefix))
 	if start := recordKey(nil, t, from); string(start) > string(lower) {
@@ -102,6 +110,8 @@ func (s *pebbleStore) Records(t Table, prefix, from []byte, yield func(key, valu
 }
 
 // scan calls each for the keys within the bounds until it returns false or an error.
+// An open iterator pins the tables of its state on the disk, so each must not linger. The first error wins: of each,
+// or of the iterator, which tells of unreadable blocks only when it is closed.
 func (s *pebbleStore) scan(opts *pebble.IterOptions, op string, each func(key, value []byte) (bool, error)) error {
 	g := s.acquire()
 	defer g.release()
