@@ -37,12 +37,14 @@ func New() *Map {
 	return m
 }
 
+// Blocks of one file spread over the shards, so that a worker's report of a large file does not keep one lock busy.
 func (m *Map) shardOf(b dfs.BlockID) *shard {
 	x := (uint64(b.File.Inode)*31+uint64(b.Index))*0x9E3779B97F4A7C15 + uint64(b.File.Version)
 	return &m.shards[x>>58]
 }
 
 // number interns a worker. At most 65,535 are known in one leadership.
+// Numbers are not used again before Reset, since blocks may still name them. false when there is none left.
 func (m *Map) number(w dfs.WorkerID) (uint16, bool) {
 	m.mu.RLock()
 	n, ok := m.numbers[w]
@@ -76,6 +78,9 @@ func (m *Map) count(n uint16, delta int64) {
 // Add records that w holds the blocks of f. It returns false when the table of workers is full. Blocks that it holds
 // already are counted once. Reports of one worker should come one at a time: of an Add and a Remove of the same block
 // at once, either may be last.
+// It takes a shard's lock for one block at a time, so lookups are never held up for a whole report. A report that a
+// Reset overtakes may leave blocks under a number that a later worker gets: readers ask that worker in vain and go on
+// to the next.
 func (m *Map) Add(w dfs.WorkerID, f dfs.FileVersion, blocks []uint32) bool {
 	n, ok := m.number(w)
 	if !ok {
@@ -117,6 +122,8 @@ func (m *Map) Remove(w dfs.WorkerID, f dfs.FileVersion, blocks []uint32) {
 }
 
 // RemoveWorker forgets everything that w holds, shard by shard, so that lookups go on meanwhile.
+// It looks at every block, so it costs as much as the map is large; workers are lost rarely. An Add of the same worker
+// at the same time may leave blocks behind: the caller has ended its lease before.
 func (m *Map) RemoveWorker(w dfs.WorkerID) {
 	m.mu.RLock()
 	n, ok := m.numbers[w]
@@ -142,6 +149,8 @@ func (m *Map) RemoveWorker(w dfs.WorkerID) {
 }
 
 // Locate lists the workers that hold a block, in the order in which they reported it.
+// nil when nobody has it. The list is the caller's. A worker in it may be lost by now, or may have evicted the block:
+// it is a hint.
 func (m *Map) Locate(b dfs.BlockID) []dfs.WorkerID {
 	s := m.shardOf(b)
 	s.mu.RLock()
@@ -189,6 +198,7 @@ func (m *Map) Blocks(w dfs.WorkerID) int64 {
 }
 
 // Len is how many blocks are held anywhere.
+// Each shard is counted at another moment, so the sum is exact only while nothing is reported.
 func (m *Map) Len() int64 {
 	total := int64(0)
 	for i := range m.shards {

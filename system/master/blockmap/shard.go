@@ -13,8 +13,10 @@ const (
 )
 
 // holders is a set of worker numbers; 0 is no worker. More than inlineHolders of them spill into the shard's extra map.
+// A zero ends it: places after the first zero are zero too.
 type holders [inlineHolders]uint16
 
+// Most blocks have few holders, so extra is nearly empty and held needs no pointer for the collector to follow.
 type shard struct {
 	mu    sync.RWMutex
 	held  map[dfs.BlockID]holders
@@ -22,6 +24,7 @@ type shard struct {
 }
 
 // add returns false when n holds b already. s.mu is held.
+// The first zero place is free and nothing lies behind it, so one pass finds either n or the place for it.
 func (s *shard) add(b dfs.BlockID, n uint16) bool {
 	h := s.held[b]
 	for i := range h {

@@ -12,6 +12,9 @@ import (
 // emptyGone takes out of a known directory what the store had in it, depth first and in bounded steps, when the store no
 // longer has the directory. Only then may the directory itself go: what is left in it waits to be persisted, or belongs
 // to another mount, and must not be dropped with it (contract C3).
+// now is what the store has at p by now: the zero entry for nothing. It goes as deep as the tree, holding one page for
+// each level. The claim on an ancestor of p keeps others off all of it. Run again after a failure, it goes on with
+// what is left.
 func (s *Syncer) emptyGone(ctx context.Context, claim *namespace.Claim, p dfs.Path, n *inodestore.Inode, now ufs.Entry) error {
 	if n == nil || !n.IsDir() || now.Dir || n.MountID != 0 || n.Persist != dfs.Persisted {
 		return nil
@@ -40,6 +43,7 @@ func (s *Syncer) emptyGone(ctx context.Context, claim *namespace.Claim, p dfs.Pa
 }
 
 // page lists known children of a directory, at most batchEntries.
+// A page shorter than batchEntries is the last.
 func (s *Syncer) page(dir dfs.InodeID, after string) (page []*inodestore.Inode, err error) {
 	err = s.m.View(func(r inodestore.Reader) error {
 		return r.List(dir, after, func(child *inodestore.Inode) bool {

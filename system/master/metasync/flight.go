@@ -8,6 +8,8 @@ import (
 )
 
 // target is one thing to look at: a path by itself, or a directory's children.
+// The two are apart, since listing a directory tells nothing of its own attributes and looking at it nothing of its
+// entries.
 type target struct {
 	path     dfs.Path
 	children bool
@@ -48,6 +50,8 @@ func (s *Syncer) once(ctx context.Context, t target, fresh bool, work func(conte
 }
 
 // lead does the work. What counts as the time of the look is its start: a change that came while it ran may be unseen.
+// A failure is not remembered as a look: the next caller asks the store again. The memory of looks is bounded by
+// forgetting all of them at once, which costs a look more for each path.
 func (s *Syncer) lead(ctx context.Context, t target, work func(context.Context, dfs.Path) error) error {
 	at := s.h.Now()
 	err := s.slots.Acquire(ctx, 1)

@@ -11,6 +11,8 @@ import (
 
 // listClaimed compares dir's children with a listing. gone tells that the store has no such directory although it had:
 // to be settled from its parent, under another claim.
+// An error of the store in the middle leaves what was found before it logged, and the directory not loaded: nothing
+// after the last entry that was seen is taken for gone. The claim is on dir, and the caller gives it back.
 func (s *Syncer) listClaimed(ctx context.Context, claim *namespace.Claim, store ufs.Store, dir dfs.Path, rel string) (gone bool, err error) {
 	m := merge{s: s, ctx: ctx, claim: claim, dir: dir}
 	for entry, err := range store.List(ctx, rel, "") {
@@ -32,6 +34,8 @@ func (s *Syncer) listClaimed(ctx context.Context, claim *namespace.Claim, store 
 }
 
 // merge walks the store's sorted children beside the namespace's, at constant memory.
+// Both sides come in ascending order of names, so one page of ours and one entry of the store's are all that it holds,
+// however large the directory. batch is what was found and is not logged yet.
 type merge struct {
 	s     *Syncer
 	ctx   context.Context
@@ -45,6 +49,8 @@ type merge struct {
 }
 
 // add takes the next entry of the store's listing, after calling gone what the namespace has before it (INV-2).
+// What is emptied below a directory is logged at once, and before the batch that drops the directory itself: a crash
+// between leaves an empty directory, which the next sync takes.
 func (m *merge) add(entry ufs.Entry) error {
 	if dfs.CheckName(entry.Name) != nil {
 		return nil // a name that no path can carry
@@ -110,6 +116,7 @@ func (m *merge) push(entry namespace.SyncEntry) error {
 }
 
 // flush logs what was found so far. loaded says that this was the last of a whole listing.
+// The batch is empty afterwards also when it failed: the merge is over then.
 func (m *merge) flush(loaded bool) error {
 	_, err := m.s.e.SyncChildren(m.ctx, m.claim, m.dir, m.batch, loaded, m.s.onRemoved)
 	m.batch = m.batch[:0]

@@ -12,6 +12,9 @@ import (
 // each entry that was refused (INV-2) or that this version cannot read; such an entry has no effect, nor have
 // those after it in its epoch. Entries at or below the applied index are passed over: a journal may hand over again what a crash
 // left in doubt.
+// It is called by the journal alone, one call at a time. Readers wait while the batch goes into the store's memory; no
+// disk is waited for, unless the store has to (see inodestore's Apply). A refused entry still moves the applied index,
+// or a replay would refuse it again and again.
 func (m *Machine) Apply(entries []journal.Entry) []error {
 	if len(entries) == 0 {
 		return nil
@@ -57,6 +60,9 @@ func (m *Machine) Apply(entries []journal.Entry) []error {
 
 // admit decodes an entry and holds INV-2. The effects of an entry that this process proposed are taken from memory:
 // decoding them again would cost as much as the rest of applying. m.mu is held for writing.
+// An epoch begins with its entry 1, whatever came before: a leader that took over without having seen the last entries
+// of the former one refuses nothing of its own. The epoch that it replaces can never go on, since its sequence would
+// have to be 1 again.
 func (m *Machine) admit(entry journal.Entry) ([]effect, error) {
 	h, err := decodeHeader(entry.Data)
 	if err != nil {
@@ -80,6 +86,7 @@ func (m *Machine) admit(entry journal.Entry) ([]effect, error) {
 
 // applyEffects puts effects into the store's batch, in their order, and keeps the session table in step. It tells
 // whether the mount table has to be derived anew, which can only be done once the batch is in the store.
+// m.mu is held for writing.
 func (m *Machine) applyEffects(b inodestore.Batch, effects []effect) (mountsChanged bool) {
 	for i := range effects {
 		e := &effects[i]
@@ -105,6 +112,7 @@ func (m *Machine) applyEffects(b inodestore.Batch, effects []effect) (mountsChan
 
 // observeSession follows a set or a deletion of a session's head record. A session's end deletes its answer records
 // too: nothing refers to them any more.
+// A head record that is set again for a session that is there begins it anew, which no Evaluator proposes.
 func (m *Machine) observeSession(b inodestore.Batch, e *effect) {
 	id := dfs.SessionID(keyID(e.key))
 	if s := m.sessions.byID[id]; s != nil && e.value == nil {

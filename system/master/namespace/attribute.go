@@ -11,6 +11,8 @@ import (
 
 // SetAttribute changes what op has present, on p alone. onApplied is called on the leader, with the inode as it is
 // then. Nothing is changed when any part is refused. The under store is the caller's to change first.
+// InvalidArgument for numbers out of range, PermissionDenied as chmod(2) and chown(2) have it, NotFound when p does
+// not exist.
 func (e *Evaluator) SetAttribute(ctx context.Context, r Request, p dfs.Path, op *proto.SetAttribute, onApplied func(*inodestore.Inode)) (Outcome, error) {
 	const what = "set attribute"
 	return e.change(ctx, r, p, what, func(n *inodestore.Inode) error {
@@ -22,6 +24,8 @@ func (e *Evaluator) SetAttribute(ctx context.Context, r Request, p dfs.Path, op 
 }
 
 // demandChange: mode, owner and group are the owner's; the rest takes the right to write.
+// A group may be given away to any group that the user is a member of, as in chown(2). An owner or group that stays
+// what it is asks for nothing more than the owner's right, so that tools which set everything work.
 func demandChange(r *Request, n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) error {
 	const what = "set attribute"
 	if op.Owner != nil && *op.Owner != n.Owner && !r.super() {
@@ -38,6 +42,8 @@ func demandChange(r *Request, n *inodestore.Inode, op *proto.SetAttribute, p dfs
 
 // setAttributes puts what op has present into n, which is a copy. Numbers are checked before they are narrowed. An
 // error leaves n half changed: the copy is thrown away.
+// The time of modification is what the request says and no clock's, so that copies keep the time of their source. No
+// attribute moves it by itself.
 func setAttributes(n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) error {
 	if op.Mode != nil {
 		if *op.Mode > 0o7777 {
@@ -77,6 +83,7 @@ func setAttributes(n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) erro
 
 // setTTL: directories have none. Their modification time does not follow their entries, so what would run out is not
 // their use; a recursive change passes them by.
+// A TTL counts from the time of modification; the record of when it runs out is reindex's.
 func setTTL(n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) error {
 	switch {
 	case op.Ttl == nil:
@@ -93,6 +100,9 @@ func setTTL(n *inodestore.Inode, op *proto.SetAttribute, p dfs.Path) error {
 
 // change edits a copy of p's inode and logs it. edit must not keep n, and must replace maps instead of changing them:
 // the stored inode shares them. onApplied may be nil.
+// The answer's count is 1: one inode was changed. An edit that changes nothing is logged all the same, since its
+// answer has to be remembered. onApplied runs once the entry is applied, on this leader alone; a failover loses it,
+// which callers must be able to bear.
 func (e *Evaluator) change(ctx context.Context, r Request, p dfs.Path, op string, edit func(*inodestore.Inode) error,
 	onApplied func(*inodestore.Inode)) (Outcome, error) {
 	var out Outcome
@@ -125,6 +135,8 @@ func (e *Evaluator) change(ctx context.Context, r Request, p dfs.Path, op string
 }
 
 // CheckSetAttribute tells whether SetAttribute would be allowed, and finds the inode.
+// Without a field set in op, it asks for the right to write. Its errors are SetAttribute's but for those about the
+// values themselves.
 func (e *Evaluator) CheckSetAttribute(r Request, p dfs.Path, op *proto.SetAttribute) (*inodestore.Inode, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -12,6 +12,8 @@ import (
 // the under store has it. onApplied is called on the leader with the inode before and after, once both are applied;
 // before's version may still be cached and pinned as the only copy. Stale when the version is not being written any
 // more, PermissionDenied for another session or user, NotFound when the file went.
+// What the client says of locations and of the store is not looked at here; the fingerprint in op is the caller's, who
+// has asked the store. A file's time of modification is when it was completed, by the leader's clock.
 func (e *Evaluator) Complete(ctx context.Context, r Request, op *proto.CompleteFile, onApplied func(before, after *inodestore.Inode)) (Outcome, error) {
 	const what = "complete"
 	id := dfs.InodeID(op.Inode)
@@ -59,6 +61,8 @@ func persistAfter(w dfs.WriteType) dfs.PersistState {
 
 // NeedsStore tells whether a version is written through to an under store, so that Complete must be confirmed there. It
 // asks what the writer said when it began: what it says at the end could talk unconfirmed content into the namespace.
+// The answer may be old by the time Complete is evaluated; then the version is not being written any more and Complete
+// says Stale.
 func (e *Evaluator) NeedsStore(id dfs.InodeID, version uint32) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -71,6 +75,7 @@ func (e *Evaluator) NeedsStore(id dfs.InodeID, version uint32) bool {
 
 // writing finds the inode whose version r is writing. A version belongs to the session that began it and, since session
 // ids are no secret, to a user who may write the file.
+// The owner may always finish what it began, whatever the mode says by now, as with an open file descriptor.
 func (e *Evaluator) writing(r *Request, id dfs.InodeID, version uint32, op, path string) (*inodestore.Inode, openWrite, error) {
 	n, open, err := e.openVersion(id, version, op, path)
 	if err != nil {
@@ -104,6 +109,7 @@ func (e *Evaluator) CheckLeft(r Request, p dfs.Path, op string) error {
 }
 
 // openVersion finds an open write, whoever it belongs to.
+// e.mu is held. The three ways to lose a version have one answer, since what the writer does next is the same.
 func (e *Evaluator) openVersion(id dfs.InodeID, version uint32, op, path string) (*inodestore.Inode, openWrite, error) {
 	open, found, err := openWriteOf(e.view.record, id)
 	if err != nil {

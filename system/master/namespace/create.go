@@ -10,12 +10,14 @@ import (
 )
 
 // Outcome is what a mutation tells besides success.
+// In a replay all that is known is the ticket's answer; the caller finds the inode by its id, or says what it can.
 type Outcome struct {
 	Ticket *Ticket
 	Inode  *inodestore.Inode // the inode made or changed, as proposed; nil in a replay
 }
 
 // Answer is the compact answer that the session remembers.
+// It is valid at once in a replay, and otherwise once Wait has returned without an error.
 func (t *Ticket) Answer() (id dfs.InodeID, version uint32, count int64) {
 	return t.answer.inode, t.answer.version, t.answer.count
 }
@@ -60,6 +62,8 @@ func (e *Evaluator) Create(ctx context.Context, r Request, p dfs.Path, op *proto
 }
 
 // checkWritable refuses writes to read-only mounts, and under-store writes where no store is mounted.
+// The applied table is asked. A mount that comes between create and complete is met by Complete's caller, who confirms
+// the content where the file is then.
 func (e *Evaluator) checkWritable(op string, p dfs.Path, w dfs.WriteType) error {
 	mount, _ := e.m.Mounts().Resolve(p)
 	if mount == nil {
@@ -84,6 +88,8 @@ func (e *Evaluator) now() time.Time {
 
 // newFile makes a file whose first version r is writing. It has no location yet: its open write leads to it (see
 // needsLocation).
+// The mode's bits beyond 7777 are dropped. Persist is NotPersisted while it is being written, whatever the write type:
+// nothing can be said of content that is not there.
 func (t *txn) newFile(r *Request, parent *inodestore.Inode, name string, op *proto.CreateFile) *inodestore.Inode {
 	n := &inodestore.Inode{
 		ID: dfs.InodeID(t.newID()), Parent: parent.ID, Name: name, Type: dfs.TypeFile, Mode: op.Mode & 0o7777,

@@ -18,6 +18,8 @@ type Due struct {
 // DueTTLs lists up to limit files whose TTL has run out by now, after the one where an earlier list ended; next is nil
 // when the list is at its end. Actions that fail again and again so stand in nobody's way. Read beside mutations, it
 // may name files that have changed since: whoever acts asks again (Request.OnlyIf).
+// Keys begin with the expiry, so the list is in the order in which TTLs ran out and ends at the first that has not.
+// Records whose inode cannot be found any more are passed over; they go when their inode is collected.
 func (m *Machine) DueTTLs(now time.Time, after []byte, limit int) (due []Due, next []byte, err error) {
 	err = m.View(func(r inodestore.Reader) error {
 		var fault error

@@ -19,6 +19,8 @@ const (
 )
 
 // effect is one blind change.
+// Which fields are used depends on kind. An effect is immutable once it is in a batch: the overlay, the machine of
+// this process and the encoder share it, and nobody holds a lock for reading it.
 type effect struct {
 	kind   effectKind
 	inode  *inodestore.Inode // put inode
@@ -41,6 +43,7 @@ func (e *effect) size() int {
 }
 
 // sessionAnswers is what one entry tells of one session.
+// ackedBelow is what the client said last: it needs no answer below that any more.
 type sessionAnswers struct {
 	session    dfs.SessionID
 	ackedBelow uint64
@@ -48,6 +51,7 @@ type sessionAnswers struct {
 }
 
 // answer is a mutation's result in the compact form that sessions remember: enough to rebuild the reply.
+// count depends on the operation: how many inodes it changed, or the id of a mount.
 type answer struct {
 	sequence uint64
 	inode    dfs.InodeID
@@ -62,6 +66,8 @@ type entryHeader struct {
 	timeNs   int64  // the leader's clock, never running backwards
 }
 
+// entryFormat is raised when an older build could misread an entry. A new kind of effect needs no other format: an
+// older build refuses the whole entry that has it.
 const entryFormat = 1
 
 // appendEntry appends an entry's bytes: the format, the header, then one effect after the other without a count.
@@ -76,6 +82,8 @@ func appendEntry(dst []byte, h entryHeader, effects []effect) []byte {
 	return dst
 }
 
+// Lengths lead everything that varies, so a decoder never has to guess where an effect ends. Names and values are
+// written as they are; the journal compresses nothing and sums everything.
 func appendEffect(dst []byte, e *effect) []byte {
 	dst = append(dst, byte(e.kind))
 	switch e.kind {
@@ -108,10 +116,12 @@ func appendEffect(dst []byte, e *effect) []byte {
 	return dst
 }
 
+// appendText appends a length and a string.
 func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
+// appendBytes is appendText for bytes; nil and empty read back the same.
 func appendBytes(dst, b []byte) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
 }
@@ -128,6 +138,8 @@ func appendAnswers(dst []byte, s *sessionAnswers) []byte {
 	return dst
 }
 
+// decodeAnswers reads what appendAnswers wrote: an effect's, or a session's record. An error leaves the answers that
+// were read so far, which are not to be used.
 func decodeAnswers(session dfs.SessionID, b []byte) (*sessionAnswers, error) {
 	d := decoder{b: b}
 	s := &sessionAnswers{session: session, ackedBelow: d.uvarint()}

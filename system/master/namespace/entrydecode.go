@@ -9,6 +9,9 @@ import (
 
 // decodeEntry reads an entry whole. Corrupted for bytes that no version wrote, UnsupportedFeature for a newer format.
 // Effects share memory with b, which the journal leaves alone.
+// It is for entries that this process did not propose itself: a follower's, and those of a replay. Its caller refuses
+// the entry as a whole after an error, so a half decoded list of effects is never applied. The order of effects is
+// kept, since a later one may overwrite an earlier one.
 func decodeEntry(b []byte) (entryHeader, []effect, error) {
 	d := decoder{b: b}
 	if format := d.byte(); d.err == nil && format != entryFormat {
@@ -24,11 +27,14 @@ func decodeEntry(b []byte) (entryHeader, []effect, error) {
 }
 
 // decoder reads an entry; after the first fault every read answers zero and err says so.
+// The bytes come from the journal, which has checked their sum; what does not decode was written by another format or
+// by a bug. Either way the decoder must end without a panic and without allocating more than the entry's size allows.
 type decoder struct {
 	b   []byte
 	err error
 }
 
+// fail takes the rest of the input away, so that loops over it end.
 func (d *decoder) fail() {
 	if d.err == nil {
 		d.err = dfs.Errorf(dfs.Corrupted, "decode journal entry", "", "it ends too early or holds an impossible value")
@@ -36,6 +42,7 @@ func (d *decoder) fail() {
 	d.b = nil
 }
 
+// byte reads a tag: a format, a kind, a table.
 func (d *decoder) byte() byte {
 	if len(d.b) < 1 {
 		d.fail()
@@ -46,6 +53,7 @@ func (d *decoder) byte() byte {
 	return v
 }
 
+// uint64 reads 8 bytes, big endian: for epochs, which are random and would not get shorter as varints.
 func (d *decoder) uint64() uint64 {
 	if len(d.b) < 8 {
 		d.fail()
@@ -56,6 +64,7 @@ func (d *decoder) uint64() uint64 {
 	return v
 }
 
+// uvarint reads a number; one of more than 64 bits is a fault.
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.b)
 	if n <= 0 {
@@ -66,6 +75,7 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
+// varint reads a number that may be negative: a time before 1970, a count of a newer meaning.
 func (d *decoder) varint() int64 {
 	v, n := binary.Varint(d.b)
 	if n <= 0 {
@@ -76,6 +86,8 @@ func (d *decoder) varint() int64 {
 	return v
 }
 
+// bytes reads a length and as many bytes. They share memory with the entry; their capacity ends with them, so that an
+// append by somebody copies and does not write into what follows.
 func (d *decoder) bytes() []byte {
 	n := d.uvarint()
 	if n > uint64(len(d.b)) {
@@ -88,6 +100,8 @@ func (d *decoder) bytes() []byte {
 }
 
 // effect reads one effect; d.err tells whether it is one. An unknown kind is a fault: its length cannot be known.
+// An inode that its own decoder refuses makes the whole entry one that cannot be read: applying the rest would split
+// it (INV-1 of inodestore's drivers).
 func (d *decoder) effect() effect {
 	e := effect{kind: effectKind(d.byte())}
 	switch e.kind {
@@ -123,6 +137,8 @@ func (d *decoder) effect() effect {
 	return e
 }
 
+// decodeHeader reads the beginning of an entry alone: what admission is judged by, also for entries whose effects are
+// in memory.
 func decodeHeader(b []byte) (entryHeader, error) {
 	d := decoder{b: b}
 	if format := d.byte(); d.err == nil && format != entryFormat {

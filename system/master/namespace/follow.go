@@ -13,6 +13,8 @@ func (t *txn) putLocation(n *inodestore.Inode) {
 // reindex keeps the location, persist and TTL records of a file in step with a change of it. before and n are the same
 // inode, in the same place. A TTL is listed only for a file with content, and by its expiry: a changed modification
 // time moves it. What a rename changes is relocate's.
+// All three kinds of record are blind sets and deletes: deleting what is not there does no harm, so before need not
+// have had its records.
 func (t *txn) reindex(before, n *inodestore.Inode) {
 	switch {
 	case n.Persist == dfs.ToBePersisted:

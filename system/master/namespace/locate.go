@@ -11,6 +11,7 @@ import (
 type recordReader func(inodestore.Table, []byte) ([]byte, error)
 
 // located finds an inode by id through its location or, when it has none, its open write; nil when it has neither.
+// A location that is older than the tree gives nil too: find compares the id.
 func located(t tree, record recordReader, id dfs.InodeID) (*inodestore.Inode, error) {
 	value, err := record(inodestore.TableLocation, idKey(uint64(id)))
 	if err != nil {
@@ -31,6 +32,7 @@ func located(t tree, record recordReader, id dfs.InodeID) (*inodestore.Inode, er
 }
 
 // openWriteOf reads the open write of an inode, if it has one.
+// found is false with an error, so that callers which look at it alone do not use a zero open write.
 func openWriteOf(record recordReader, id dfs.InodeID) (open openWrite, found bool, err error) {
 	value, err := record(inodestore.TableOpenWrite, idKey(uint64(id)))
 	if err != nil || value == nil {

@@ -22,6 +22,9 @@ type found struct {
 }
 
 // lookup walks p. A missing component is not an error; a file on the way is, and so is a directory that r may not search.
+// It allocates nothing but the error. Each component costs one Child, so a path within MaxPathBytes bounds it. Search
+// permission is asked of every directory on the way and not of the last entry, as in path_resolution(7); once a
+// component is missing no more permissions are asked.
 func lookup(t tree, r *Request, p dfs.Path) (found, error) {
 	root, err := t.Child(0, "")
 	if err != nil {
@@ -63,6 +66,7 @@ func lookup(t tree, r *Request, p dfs.Path) (found, error) {
 	return f, nil
 }
 
+// nameOf is a directory's name in messages; the root has none of its own.
 func nameOf(n *inodestore.Inode) string {
 	if n.ID == dfs.RootID {
 		return "/"

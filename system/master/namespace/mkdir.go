@@ -11,6 +11,7 @@ import (
 // MakeDirectory makes a directory. persisted tells that the under store has it already. With recursive, missing
 // directories above are made too, and an existing one is no error. NotFound without, when one is missing;
 // AlreadyExists for what has the name; the answer names the directory in either case of success.
+// InvalidArgument never comes of a mode: bits beyond 7777 are dropped, as mkdir(2) does.
 func (e *Evaluator) MakeDirectory(ctx context.Context, r Request, p dfs.Path, op *proto.MakeDirectory, persisted bool) (Outcome, error) {
 	const what = "mkdir"
 	var out Outcome
@@ -58,6 +59,7 @@ func existing(n *inodestore.Inode, recursive bool, p dfs.Path) error {
 }
 
 // CheckMakeDirectory tells whether MakeDirectory would be allowed; exists when a directory is there and that is fine.
+// Its errors are MakeDirectory's, in the same order, so that the store is not asked for what would be refused.
 func (e *Evaluator) CheckMakeDirectory(r Request, p dfs.Path, op *proto.MakeDirectory) (exists bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -79,6 +81,7 @@ func (e *Evaluator) CheckMakeDirectory(r Request, p dfs.Path, op *proto.MakeDire
 
 // parents finds the parent directory, making missing ones when asked to. made ones get state persist. The right to
 // write is asked of the last directory that exists alone: those that are made belong to the caller.
+// What it makes is in the same entry as what the caller makes below: both are there or neither.
 func (t *txn) parents(r *Request, f found, p dfs.Path, recursive bool, persist dfs.PersistState, op string) (*inodestore.Inode, error) {
 	if f.missing > 1 && !recursive {
 		return nil, dfs.Errorf(dfs.NotFound, op, string(p), "directory %q does not exist: make it first, or ask for parents", ancestor(p, f.missing-1))

@@ -12,6 +12,10 @@ import (
 // Mount adds an entry to the mount table, at an existing empty directory or at a path whose parent exists. The mount
 // point becomes a directory that is not loaded: what the store has in it is read when somebody asks. The caller has
 // opened the store and seen its root. The answer's count is the mount's id.
+// PermissionDenied for all but the superuser, AlreadyExists where a mount begins, NotEmpty and NotDirectory as
+// mountable has them. A new mount has a new id, also at a path that had one before, so what workers and handles know
+// of the old one cannot be taken for it. The table changes when the entry is applied; the caller's claim keeps others
+// off the path until then.
 func (e *Evaluator) Mount(ctx context.Context, r Request, m mounttable.Mount) (Outcome, error) {
 	const what = "mount"
 	var out Outcome
@@ -50,6 +54,7 @@ func (e *Evaluator) Mount(ctx context.Context, r Request, m mounttable.Mount) (O
 }
 
 // mountable tells whether an existing entry can become a mount point. e.mu is held.
+// Nested mounts are fine: the innermost one serves a path.
 func (e *Evaluator) mountable(dir *inodestore.Inode, p dfs.Path) error {
 	if !dir.IsDir() {
 		return dfs.Errorf(dfs.NotDirectory, "mount", string(p), "a file has this name")
@@ -67,6 +72,8 @@ func (e *Evaluator) mountable(dir *inodestore.Inode, p dfs.Path) error {
 // Unmount takes a mount and all of its metadata out of the namespace; the under store stays as it is. NotEmpty while
 // another mount lies below. The directory goes with everything in it, in steps (CollectGarbage); workers are told to
 // drop the files' data as each step takes them. Whether files wait to be persisted is the caller's to ask before.
+// NotFound where no mount begins. The path may be mounted again at once: garbage is found by the directory's id, and a
+// new directory has another.
 func (e *Evaluator) Unmount(ctx context.Context, r Request, p dfs.Path) (Outcome, error) {
 	const what = "unmount"
 	var out Outcome

@@ -11,6 +11,7 @@ import (
 // OpenSession begins a session; the same nonce finds the same session again. ResourceExhausted at maxSessions. A
 // client that got no answer asks again with its nonce, at any leader. client is for people; it is cut at the length of
 // a name.
+// The count of sessions is the applied one; what a batch adds beyond the bound is bounded by the batch.
 func (e *Evaluator) OpenSession(ctx context.Context, nonce uint64, client string) (*Ticket, dfs.SessionID, error) {
 	var id dfs.SessionID
 	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {
@@ -65,6 +66,8 @@ func (m *Machine) HasSession(id dfs.SessionID) bool {
 // what is not applied yet is in the overlay, which only that lock lets go. From the moment it is evaluated the
 // session's mutations are refused (closing), so nothing begins that nobody would end. A session that is not known is
 // no error.
+// It costs a look through all open writes, of every session; sessions end rarely. Answers go with the head record
+// (observeSession).
 func (e *Evaluator) CloseSession(ctx context.Context, id dfs.SessionID) error {
 	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {
 		writes := e.view.openWrites(id)

@@ -35,6 +35,7 @@ type recordKey struct {
 	key   string
 }
 
+// newOverlay begins with nothing proposed. base is the store of the machine: Reader's calls are safe beside Apply.
 func newOverlay(base inodestore.Reader) *overlay {
 	return &overlay{base: base, dirs: map[dfs.InodeID]map[string]pendingInode{}, records: map[recordKey]pendingRecord{},
 		absent: newAbsence()}
@@ -66,6 +67,8 @@ func (o *overlay) record(t inodestore.Table, key []byte) ([]byte, error) {
 }
 
 // openWrites lists what a session has begun to write and is not applied yet.
+// It looks through all that is pending, which the bounds of batches keep small. Ids are in ascending order, so that
+// equal states make equal entries.
 func (o *overlay) openWrites(id dfs.SessionID) []dfs.InodeID {
 	var out []dfs.InodeID
 	for k, p := range o.records {
@@ -79,6 +82,7 @@ func (o *overlay) openWrites(id dfs.SessionID) []dfs.InodeID {
 
 // hasChildren tells whether a directory will have entries. It costs as much as there are pending entries of dir, and
 // one applied entry, or as many as are about to be deleted.
+// The base is listed without Machine's lock; the argument of Child holds for each entry of it.
 func (o *overlay) hasChildren(dir dfs.InodeID) (bool, error) {
 	names := o.dirs[dir]
 	for _, p := range names {
@@ -96,6 +100,8 @@ func (o *overlay) hasChildren(dir dfs.InodeID) (bool, error) {
 }
 
 // note records one effect of entry sequence.
+// Later effects of the same key replace earlier ones, of whatever entry. Answers are not noted here: pending mutations
+// have a table of their own.
 func (o *overlay) note(e *effect, sequence uint64) {
 	switch e.kind {
 	case effectPutInode:

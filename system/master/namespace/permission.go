@@ -14,6 +14,7 @@ const (
 )
 
 // allowed tells whether r has permission bit want on n.
+// One class decides, the first that fits, as in POSIX: an owner whose bits are off gains nothing from the group's.
 func allowed(r *Request, n *inodestore.Inode, want uint32) bool {
 	if r.super() {
 		return true
@@ -60,6 +61,7 @@ func demandOwner(r *Request, n *inodestore.Inode, op string, p dfs.Path) error {
 }
 
 // demandEntry is the right to remove or rename the entry n of directory parent, the sticky bit included.
+// The entry's own mode is not asked: removing is a change of the directory.
 func demandEntry(r *Request, parent, n *inodestore.Inode, op string, p dfs.Path) error {
 	if err := demand(r, parent, permWrite|permExecute, op, p); err != nil {
 		return err

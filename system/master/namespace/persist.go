@@ -15,6 +15,8 @@ type ToPersist struct {
 
 // PersistQueue lists up to limit files to persist, from an inode id on. Files whose directory was removed are left
 // out; they go with it. It is read in pages by the leader, so that a million files that wait cost no memory.
+// An inode that cannot be read ends the page; a directory that cannot be found only skips the file. A page shorter
+// than limit is the last.
 func (m *Machine) PersistQueue(from dfs.InodeID, limit int) ([]ToPersist, error) {
 	var queue []ToPersist
 	err := m.View(func(r inodestore.Reader) error {
@@ -57,6 +59,8 @@ func (e *Evaluator) RequestPersist(ctx context.Context, r Request, p dfs.Path) (
 // removed, or has another version: then what was written must be taken back. It asks for no permission: it is the
 // leader's own. claim is what the caller holds on p, so that nothing renames the file between the store and this
 // entry.
+// It may be repeated: a file that is Persisted with the same version is set again to the same. NotPersisted
+// directories above are marked with it, since the store's driver has made them.
 func (e *Evaluator) SetPersisted(ctx context.Context, claim *Claim, p dfs.Path, id dfs.InodeID, version uint32, fingerprint string) error {
 	t, err := e.do(ctx, Request{Superuser: "", Claim: claim, Identity: dfs.Identity{User: "root"}}, []dfs.Path{p}, func(t *txn) error {
 		n, err := located(e.view, e.view.record, id)

@@ -9,9 +9,12 @@ import (
 )
 
 // Removed is called on the leader once files are gone from the namespace, so that their cached copies go too.
+// It is called once for each file, outside of all locks, and must not wait. A leader that falls before loses the call:
+// workers drop such copies when they need the place.
 type Removed func(n *inodestore.Inode)
 
 // CheckRemove tells what a removal would take away, without doing it.
+// A refusal is told with the error that Remove would have.
 func (e *Evaluator) CheckRemove(r Request, p dfs.Path, op *proto.Remove) (*inodestore.Inode, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -20,6 +23,8 @@ func (e *Evaluator) CheckRemove(r Request, p dfs.Path, op *proto.Remove) (*inode
 
 // Remove takes an entry out. A directory's content goes at once from sight and then in bounded steps: see
 // CollectGarbage.
+// A file that is being written goes too: its writer's Complete is Stale. What the under store has is the caller's to
+// remove first. The answer's count is 1, whatever lay below.
 func (e *Evaluator) Remove(ctx context.Context, r Request, p dfs.Path, op *proto.Remove, onRemoved Removed) (Outcome, error) {
 	var out Outcome
 	var err error
@@ -40,6 +45,8 @@ func (e *Evaluator) Remove(ctx context.Context, r Request, p dfs.Path, op *proto
 }
 
 // planRemove checks a removal, without effects. e.mu is held.
+// Directory and File in op are what rmdir(2) and unlink(2) promise about the kind of entry. Whether the user may
+// remove what lies below a directory is not asked here: the caller walks it, with pauses.
 func (e *Evaluator) planRemove(r *Request, p dfs.Path, op *proto.Remove) (*inodestore.Inode, error) {
 	const what = "remove"
 	if p.IsRoot() {
@@ -81,6 +88,8 @@ func (e *Evaluator) planRemove(r *Request, p dfs.Path, op *proto.Remove) (*inode
 }
 
 // drop removes an inode and every record that names it. A directory with entries becomes garbage.
+// What lies below a directory keeps its inodes and records until CollectGarbage takes them; nobody reaches it by a
+// path any more, and by id only writers do, whose files go with the next step.
 func (t *txn) drop(n *inodestore.Inode) {
 	key := idKey(uint64(n.ID))
 	t.deleteInode(n)

@@ -11,6 +11,13 @@ import (
 // Rename moves a file or directory. onReplaced is told of a file that it replaced. It is one entry, whatever lies
 // below. What the target had is replaced as rename(2) has it: a file by a file, an empty directory by a directory. A
 // file that is being written goes on being written at its new path.
+// The order of effects matters: the replaced target is dropped first and the moved inode put last, since both lie at
+// the same key. A target of garbage (a replaced directory, which is empty) costs one garbage record. The answer is the
+// moved inode's id and version, also when nothing had to be done.
+//
+// NotFound for a source that is not there or a target whose directory is not; CrossMount, AlreadyExists, NotEmpty,
+// IsDirectory and NotDirectory as planRename has them. Descendants are not visited: their paths follow from where
+// their directory is.
 func (e *Evaluator) Rename(ctx context.Context, r Request, from, to dfs.Path, op *proto.Rename, onReplaced Removed) (Outcome, error) {
 	var out Outcome
 	var err error
@@ -49,6 +56,7 @@ func (e *Evaluator) Rename(ctx context.Context, r Request, from, to dfs.Path, op
 
 // relocate makes the records that lead to an inode lead to its new place. The TTL and persist records name the inode
 // by id and stay as they are.
+// A file with neither a location nor an open write has nothing to follow: it is found by its path alone.
 func (t *txn) relocate(moved *inodestore.Inode) error {
 	if needsLocation(moved) {
 		t.putLocation(moved)
@@ -67,12 +75,15 @@ func (t *txn) relocate(moved *inodestore.Inode) error {
 
 // renamePlan is what a rename will do: source goes to parent under the target's name, in place of replaced if that is
 // there. same tells that the two are one inode already, and nothing is to be done.
+// It is only good while e.mu is held: what it was judged on may change after.
 type renamePlan struct {
 	source, replaced, parent *inodestore.Inode
 	same                     bool
 }
 
 // CheckRename tells what a rename would do, without doing it: for the caller that must ask the under store first.
+// A caller that holds a claim on both paths can rely on it until it gives the claim back, except that ends of writes
+// may publish a new version of the source meanwhile.
 func (e *Evaluator) CheckRename(r Request, from, to dfs.Path, noReplace bool) (source *inodestore.Inode, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -82,6 +93,8 @@ func (e *Evaluator) CheckRename(r Request, from, to dfs.Path, noReplace bool) (s
 
 // planRename checks a rename against what is applied and proposed, without effects. The order of its checks is
 // rename(2)'s where that has one: paths first, then the source, then the target. e.mu is held.
+// The source's directory must be writable for taking it out, the target's for putting it in, and the target's sticky
+// bit protects what would be replaced. Renaming a path to itself is fine for whoever may take it out.
 func (e *Evaluator) planRename(r *Request, from, to dfs.Path, noReplace bool) (renamePlan, error) {
 	const what = "rename"
 	var plan renamePlan
@@ -128,6 +141,8 @@ func (e *Evaluator) planRename(r *Request, from, to dfs.Path, noReplace bool) (r
 
 // checkRenamePaths refuses what the paths alone make impossible: the root, a directory into itself, mount points and
 // what lies above them, and two different stores, between which nothing moves in one step.
+// The applied mount table is asked: a mount that is proposed on one of the paths keeps the rename waiting by its
+// claim.
 func (e *Evaluator) checkRenamePaths(from, to dfs.Path) error {
 	const what = "rename"
 	if from.IsRoot() || to.IsRoot() {

@@ -63,6 +63,7 @@ func (s *session) checkRoom(ackedBelow uint64) error {
 
 // Replay finds the answer of a mutation that was evaluated before; nil when it is new. For callers that must ask an
 // under store before they evaluate.
+// The leadership's end is its own error. A ticket that is found may still be under way: wait for it.
 func (e *Evaluator) Replay(r Request) (*Ticket, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

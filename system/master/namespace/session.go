@@ -14,6 +14,8 @@ const (
 )
 
 // session is what every replica remembers of one client (contract C2). It is a pure function of the applied entries.
+// answers holds those at or above ackedBelow; records are the stored ones, each of which may hold some that are
+// acknowledged already. Both are bounded by maxAnswersPerSession, beyond which the session gets no new mutation.
 type session struct {
 	id         dfs.SessionID
 	nonce      uint64
@@ -27,6 +29,7 @@ type session struct {
 type answerRecord struct{ key, last uint64 }
 
 // sessionTable is guarded by Machine.mu.
+// A nonce leads to one session; the pair comes and goes together.
 type sessionTable struct {
 	byID    map[dfs.SessionID]*session
 	byNonce map[uint64]dfs.SessionID
@@ -42,6 +45,8 @@ func sessionHead(nonce uint64, client string) []byte {
 }
 
 // observe keeps the table in step with a record of TableSession that an entry sets or deletes.
+// A key of 8 bytes is a head, one of 16 an entry's answers; others are no records of this version and are passed over.
+// The deletion of answers needs nothing: remember and trim keep the table.
 func (t *sessionTable) observe(key, value []byte) error {
 	id := dfs.SessionID(keyID(key))
 	if len(key) == 8 {
@@ -92,6 +97,8 @@ func (t *sessionTable) remember(a *sessionAnswers) *session {
 // state, so that a replica that restarted answers like one that did not.
 
 // applyAnswers stores one entry's answers of one session and drops those that the client has acknowledged.
+// Machine.mu is held for writing. It depends on nothing but the table and a, so every replica writes and deletes the
+// same records.
 func (t *sessionTable) applyAnswers(b inodestore.Batch, a *sessionAnswers) {
 	s := t.remember(a)
 	if s == nil {
@@ -130,6 +137,7 @@ func answersKey(id dfs.SessionID, first uint64) []byte {
 }
 
 // load rebuilds the table from the store.
+// Heads come before the answers of their session, by the order of keys.
 func (t *sessionTable) load(r inodestore.Reader) error {
 	var fault error
 	err := r.Records(inodestore.TableSession, nil, nil, func(key, value []byte) bool {

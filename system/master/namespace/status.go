@@ -38,6 +38,8 @@ func (m *Machine) Status(r inodestore.Reader, req *Request, p dfs.Path) (*inodes
 
 // Peek finds p's inode in the applied state without permission checks; nil when it does not exist. known is the deepest
 // directory that exists on the way.
+// missing counts the components below known. It is for the leader's own decisions, whose evaluation checks
+// permissions.
 func (m *Machine) Peek(p dfs.Path) (n, known *inodestore.Inode, missing int, err error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -113,6 +115,7 @@ func ToProto(n *inodestore.Inode, p dfs.Path, mounts *mounttable.Table) *proto.F
 }
 
 // PeekLocked is Peek for callers that are inside View already.
+// Taking the read lock again inside View could wait for a writer that waits for View.
 func (m *Machine) PeekLocked(p dfs.Path) (n, known *inodestore.Inode, missing int, err error) {
 	f, err := lookup(m.store, &Request{Identity: dfs.Identity{User: "root"}}, p)
 	return f.inode, f.deepest, f.missing, err

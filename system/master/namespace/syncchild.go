@@ -9,6 +9,8 @@ import (
 // syncChild brings one child in line and tells whether anything changed. The cases are in the order of what protects
 // them: what is being written or is newer here stays whatever the store says; a directory goes by its own rules; what
 // is left is replaced, refreshed or dropped.
+// onRemoved hears of a file whose content is gone or is another kind of entry now, so that cached copies go. A changed
+// content needs no such word: it has a new version.
 func (t *txn) syncChild(parent *inodestore.Inode, entry SyncEntry, dir dfs.Path, onRemoved Removed) (bool, error) {
 	n, err := t.e.view.Child(parent.ID, entry.Name)
 	if err != nil {
@@ -65,6 +67,9 @@ func (t *txn) syncGoneDirectory(parent, n *inodestore.Inode, entry SyncEntry, di
 
 // refresh takes over a changed content as a new version (contract C4). A directory that was known here alone, and that the
 // store has by now, counts as not loaded: whoever made it there may have put things in it that were never seen.
+// A store that does not know a size (below 0) tells nothing about the content. Mode, owner and pins stay what they are
+// here. Two contents with one fingerprint and one size are one content to us: how much a fingerprint tells is the
+// driver's to say.
 func (t *txn) refresh(n *inodestore.Inode, entry ufs.Entry) bool {
 	after := *n
 	if n.IsDir() {
@@ -89,6 +94,8 @@ func (t *txn) refresh(n *inodestore.Inode, entry ufs.Entry) bool {
 // addFromStore adds what the store has and the namespace did not know, with the store's owner and mode, or the
 // directory's owner and usual modes where the store has none. Sizes are taken as the store says, within bounds: a
 // negative one is 0, and blocks grow until their number is within MaxFileBlocks. A directory is not loaded.
+// Ids are new even for a path that was known before: a worker's blocks are named by id and version, and those of an
+// earlier file must never serve this one.
 func (t *txn) addFromStore(parent *inodestore.Inode, entry ufs.Entry) error {
 	n := &inodestore.Inode{
 		ID: dfs.InodeID(t.newID()), Parent: parent.ID, Name: entry.Name, Mode: entry.Mode, Owner: entry.Owner, Group: entry.Group,

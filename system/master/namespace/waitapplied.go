@@ -6,6 +6,7 @@ import (
 	"github.com/forebay/forebay/system/host"
 )
 
+// applyWaiter is one caller of WaitApplied; the event is set once, by whoever takes it off the list.
 type applyWaiter struct {
 	index uint64
 	ready host.Event
@@ -32,6 +33,8 @@ func (m *Machine) WaitApplied(ctx context.Context, index uint64) error {
 	return err
 }
 
+// forgetWaiter takes a waiter off that gave up. One that was woken meanwhile is off the list already, and its caller
+// has ctx's error all the same.
 func (m *Machine) forgetWaiter(e host.Event) {
 	m.waitMu.Lock()
 	defer m.waitMu.Unlock()
@@ -44,6 +47,7 @@ func (m *Machine) forgetWaiter(e host.Event) {
 }
 
 // wakeApplied wakes who waits for an index up to this one. The store has it already.
+// It looks at every waiter: they are few, since reads of a leader share one (readIndex of package master).
 func (m *Machine) wakeApplied(index uint64) {
 	m.waitMu.Lock()
 	defer m.waitMu.Unlock()
