@@ -24,7 +24,7 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
-// Config says what to run.
+// Config says what to run: 1, 3 or 5 masters, and any number of workers, on loopback.
 type Config struct {
 	Binary   string // path of forebay
 	Dir      string // of configurations, data and logs
@@ -38,7 +38,8 @@ type Config struct {
 	Env []string
 }
 
-// Cluster is a set of running processes.
+// Cluster is a set of running processes. Its nodes do not change after Start, so that its methods may be called concurrently;
+// which of them run does.
 type Cluster struct {
 	cfg   Config
 	h     host.Host
@@ -55,12 +56,13 @@ type Node struct {
 	cluster *Cluster
 
 	mu  sync.Mutex
-	cmd *exec.Cmd
+	cmd *exec.Cmd // nil before Start and after Kill and Stop; of a process that ended by itself it is still set
 	// done is closed once the process has been reaped.
 	done chan struct{}
 }
 
-// Start writes configurations and starts every process; Ready waits for them.
+// Start writes configurations and starts every process; Ready waits for them. When one cannot be started, those that were are
+// killed. The processes end with this one, however it ends; who ends earlier calls Close. Dir must exist, and stays.
 func Start(cfg Config) (*Cluster, error) {
 	c := &Cluster{cfg: cfg, h: host.NewReal()}
 	ports, err := freePorts(2*cfg.Masters + cfg.Workers)
@@ -146,7 +148,9 @@ func (c *Cluster) add(name, role, address string, config map[string]any) error {
 	return os.WriteFile(n.config, text, 0o600)
 }
 
-// Start starts the node's process on the data that it left.
+// Start starts the node's process on the data that it left, with the configuration and the ports that it had. Its output is
+// appended to the log of its earlier lives. One that runs must be stopped first. An error means that it could not be executed;
+// one that ends at once is found by Ready.
 func (n *Node) Start() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -171,10 +175,12 @@ func (n *Node) Start() error {
 	return nil
 }
 
-// Kill ends the process with SIGKILL and waits until it is gone.
+// Kill ends the process with SIGKILL and waits until it is gone: nothing of it is written or answered any more when Kill
+// returns. What it had written without syncing is with the kernel, and stays; only a machine's crash would lose it. Without a
+// process it does nothing.
 func (n *Node) Kill() { n.end(syscall.SIGKILL) }
 
-// Stop asks the process to end and waits.
+// Stop asks the process to end with SIGTERM, which it does cleanly, and waits.
 func (n *Node) Stop() { n.end(syscall.SIGTERM) }
 
 // end sends a signal and reaps the process. One that ignores the signal for 20 s is killed: a hang at shutdown is reported
@@ -195,8 +201,16 @@ func (n *Node) end(sig syscall.Signal) {
 	n.cmd = nil
 }
 
-// Running tells whether the process lives.
+// Running tells whether the process lives. One that ended by itself does not, whether or not anybody has noticed.
 func (n *Node) Running() bool {
+	n.mu.Lock()
+	started := n.cmd != nil
+	n.mu.Unlock()
+	return started && !n.ended()
+}
+
+// ended tells whether the process ended without having been told to.
+func (n *Node) ended() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.cmd == nil {
@@ -204,13 +218,14 @@ func (n *Node) Running() bool {
 	}
 	select {
 	case <-n.done:
-		return false
-	default:
 		return true
+	default:
+		return false
 	}
 }
 
-// CPU is the processor time that the process has used so far, user and system.
+// CPU is the processor time that the process has used so far, user and system, in whole clock ticks; 0 without a process, so
+// that a measurement over a restart comes out too small, and must not be made.
 func (n *Node) CPU() time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -220,7 +235,8 @@ func (n *Node) CPU() time.Duration {
 	return processCPU(n.cmd.Process.Pid)
 }
 
-// Log is the last lines that the process wrote.
+// Log is the last lines that the process wrote, in all its lives; an error's text when there is no log, since it is only for
+// people.
 func (n *Node) Log(lines int) string {
 	b, err := os.ReadFile(n.log)
 	if err != nil {
@@ -241,7 +257,7 @@ func (c *Cluster) Nodes(role string) []*Node {
 	return out
 }
 
-// Masters lists the masters' addresses.
+// Masters lists the masters' addresses, which clients are given, whether or not they run.
 func (c *Cluster) Masters() []string {
 	var out []string
 	for _, n := range c.Nodes("master") {
@@ -250,7 +266,8 @@ func (c *Cluster) Masters() []string {
 	return out
 }
 
-// Client makes a client of the cluster.
+// Client makes a client of the cluster, as root, with the default configuration unless change changes it. The caller closes
+// it. No process needs to run for it.
 func (c *Cluster) Client(change func(*client.Config)) (*client.Client, error) {
 	cfg := client.Config{Host: c.h, Masters: c.Masters(), Identity: dfs.Identity{User: "root", Groups: []string{"root"}}}
 	if change != nil {
@@ -259,7 +276,8 @@ func (c *Cluster) Client(change func(*client.Config)) (*client.Client, error) {
 	return client.New(cfg)
 }
 
-// Leader finds the master that serves; nil when none does now.
+// Leader finds the master that serves; nil when none does now. It asks one after the other, each for two seconds at most, and
+// the answer may be old by the time that it is used.
 func (c *Cluster) Leader(ctx context.Context) *Node {
 	for _, n := range c.Nodes("master") {
 		if n.Running() && c.report(ctx, n).GetServing() {
@@ -285,7 +303,8 @@ func (c *Cluster) report(ctx context.Context, n *Node) *proto.ReportResponse {
 	return r
 }
 
-// Ready waits until a master leads and every running worker has registered with it.
+// Ready waits until a master leads and every running worker has registered with it. Nodes that were killed are not waited for.
+// A process that ended by itself is an error at once, with the end of its log, as is the end of ctx, with the folder of logs.
 func (c *Cluster) Ready(ctx context.Context) error {
 	const pause = 20 * time.Millisecond
 	for {
@@ -293,7 +312,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 			return nil
 		}
 		for _, n := range c.nodes {
-			if n.cmd != nil && !n.Running() {
+			if n.ended() {
 				return fmt.Errorf("%s ended by itself; its log:\n%s", n.Name, n.Log(20))
 			}
 		}
@@ -324,7 +343,7 @@ func (c *Cluster) isReady(ctx context.Context) bool {
 	return true
 }
 
-// Close kills every process.
+// Close kills every process and waits until all are gone. It may be called again.
 func (c *Cluster) Close() error {
 	var errs []error
 	for _, n := range c.nodes {
@@ -336,7 +355,7 @@ func (c *Cluster) Close() error {
 	return errors.Join(errs...)
 }
 
-// CPU is the processor time of all processes of a role.
+// CPU is the processor time of all processes of a role ("" for all).
 func (c *Cluster) CPU(role string) time.Duration {
 	total := time.Duration(0)
 	for _, n := range c.Nodes(role) {

@@ -313,6 +313,11 @@ func (l *load) judge(ctx context.Context) error {
 	if err := l.ready(ctx); err != nil {
 		return err
 	}
+	return l.compare(ctx)
+}
+
+// compare reads everything that was acknowledged once and returns what is wrong, with what readers noted before.
+func (l *load) compare(ctx context.Context) error {
 	l.report.Acknowledged = len(l.files)
 	if len(l.files) == 0 {
 		l.wrong("nothing was acknowledged: %d operations were refused, and nothing was checked", l.refused.Load())

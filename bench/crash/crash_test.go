@@ -5,30 +5,21 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/forebay/forebay/bench/benchtest"
 	"github.com/forebay/forebay/bench/cluster"
 	"github.com/forebay/forebay/system/dfs"
 )
-
-func build(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "forebay")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/forebay/forebay/cmd/forebay").CombinedOutput(); err != nil {
-		t.Fatalf("build forebay: %v\n%s", err, out)
-	}
-	return binary
-}
 
 // TestShortCrashLoop is the crash loop in small: every part of it runs.
 func TestShortCrashLoop(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	r, err := Run(ctx, Config{Binary: build(t), Kills: 4, Seed: 3, Out: io.Discard})
+	r, err := Run(ctx, Config{Binary: benchtest.Binary(t), Kills: 4, Seed: 3, Out: io.Discard})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +35,7 @@ func TestJudgeNotices(t *testing.T) {
 	if err := os.Mkdir(under, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c, err := cluster.Start(cluster.Config{Binary: build(t), Dir: dir, Masters: 1, Workers: 1, Capacity: "64MiB", RootURI: under})
+	c, err := cluster.Start(cluster.Config{Binary: benchtest.Binary(t), Dir: dir, Masters: 1, Workers: 1, Capacity: "64MiB", RootURI: under})
 	if err != nil {
 		t.Fatal(err)
 	}

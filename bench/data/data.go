@@ -27,12 +27,16 @@ type Config struct {
 	Rec    *record.Recorder
 }
 
-const (
-	largeBytes = 256 << 20
-	smallBytes = 100 << 10
-	smallFiles = 2000
-	threads    = 8
-)
+const threads = 8
+
+// sizes are what is read and written. The names of the measurements say those of full, the only ones that are recorded.
+type sizes struct {
+	large, small int // bytes of a file
+	files        int // of the small size, read in a round
+	written      int // bytes of the large file that is written; small files are written in a quarter of the number read
+}
+
+var full = sizes{large: 256 << 20, small: 100 << 10, files: 2000, written: 64 << 20}
 
 // Run measures everything: it writes the originals, starts a cluster over them, and runs a round to warm up and cfg.Runs (at
 // least 1) for the record. It needs room for (Runs+1) * 0.5 GB of originals, and as much again in the workers' caches and
@@ -47,7 +51,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{cfg: cfg, ctx: ctx, under: filepath.Join(dir, "under")}
+	b := &bench{cfg: cfg, ctx: ctx, sizes: full, under: filepath.Join(dir, "under")}
 	if err := b.originals(); err != nil {
 		return err
 	}
@@ -74,34 +78,35 @@ func Run(ctx context.Context, cfg Config) error {
 	return nil
 }
 
-// bench is the cluster under measurement and the bytes that its files hold. large and small are not changed after originals.
+// bench is the cluster under measurement and the bytes that its files hold. bytes are not changed after
+// originals, so that all threads share them.
 type bench struct {
+	sizes
 	cfg    Config
 	ctx    context.Context
 	under  string
 	c      *cluster.Cluster
 	client *client.Client
-	large  []byte
-	small  []byte
+	bytes  struct{ large, small []byte }
 }
 
 // originals writes what is read cold, one set for each round. It writes below the under store's root, where the cluster finds
 // it when the round loads its metadata. The bytes are random, but the same on every run and machine.
 func (b *bench) originals() error {
 	rng := rand.NewChaCha8([32]byte{1})
-	b.large, b.small = make([]byte, largeBytes), make([]byte, smallBytes)
-	_, _ = rng.Read(b.large) // it cannot fail
-	_, _ = rng.Read(b.small)
+	b.bytes.large, b.bytes.small = make([]byte, b.large), make([]byte, b.small)
+	_, _ = rng.Read(b.bytes.large) // it cannot fail
+	_, _ = rng.Read(b.bytes.small)
 	for run := range b.cfg.Runs + 1 {
 		dir := filepath.Join(b.under, fmt.Sprintf("round%d", run))
 		if err := os.MkdirAll(filepath.Join(dir, "small"), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, "large"), b.large, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "large"), b.bytes.large, 0o644); err != nil {
 			return err
 		}
-		for i := range smallFiles {
-			if err := os.WriteFile(filepath.Join(dir, "small", fmt.Sprintf("%05d", i)), b.small, 0o644); err != nil {
+		for i := range b.files {
+			if err := os.WriteFile(filepath.Join(dir, "small", fmt.Sprintf("%05d", i)), b.bytes.small, 0o644); err != nil {
 				return err
 			}
 		}
@@ -153,10 +158,10 @@ func (b *bench) readLarge(p dfs.Path) (int64, int64, error) {
 		return 0, 0, err
 	}
 	defer f.Close()
-	v := &verifier{want: b.large}
+	v := &verifier{want: b.bytes.large}
 	n, err := io.Copy(v, f)
-	if err == nil && n != largeBytes {
-		err = fmt.Errorf("%d bytes of %d", n, int64(largeBytes))
+	if err == nil && n != int64(b.large) {
+		err = fmt.Errorf("%s: %d bytes of %d", p, n, b.large)
 	}
 	return 1, n, err
 }
@@ -202,14 +207,14 @@ func (b *bench) parallel(n int, one func(i int) error) error {
 
 // readSmall opens, reads and closes every file by itself, as a data loader does.
 func (b *bench) readSmall(dir dfs.Path) (int64, int64, error) {
-	err := b.parallel(smallFiles, func(i int) error {
+	err := b.parallel(b.files, func(i int) error {
 		got, err := b.client.ReadFile(b.ctx, dir.Join(fmt.Sprintf("%05d", i)))
-		if err == nil && !bytes.Equal(got, b.small) {
+		if err == nil && !bytes.Equal(got, b.bytes.small) {
 			err = fmt.Errorf("file %d differs from the original", i)
 		}
 		return err
 	})
-	return smallFiles, smallFiles * smallBytes, err
+	return int64(b.files), int64(b.files) * int64(b.small), err
 }
 
 // writes trusts the acknowledgement, as an application does; that acknowledged bytes are there is what package crash is for.
@@ -221,16 +226,15 @@ func (b *bench) writes(run int) error {
 			return err
 		}
 		err := b.measure("write 64 MiB "+t.String(), run, func() (int64, int64, error) {
-			const size = 64 << 20
-			return 1, size, b.client.WriteFile(b.ctx, dir+"/large", b.large[:size], client.WithWriteType(t))
+			return 1, int64(b.written), b.client.WriteFile(b.ctx, dir+"/large", b.bytes.large[:b.written], client.WithWriteType(t))
 		})
 		if err != nil {
 			return err
 		}
 		err = b.measure("write 100 KiB files "+t.String()+", 8 threads", run, func() (int64, int64, error) {
-			const n = smallFiles / 4
-			return n, n * smallBytes, b.parallel(n, func(i int) error {
-				return b.client.WriteFile(b.ctx, dir.Join(fmt.Sprintf("%05d", i)), b.small, client.WithWriteType(t))
+			n := b.files / 4
+			return int64(n), int64(n) * int64(b.small), b.parallel(n, func(i int) error {
+				return b.client.WriteFile(b.ctx, dir.Join(fmt.Sprintf("%05d", i)), b.bytes.small, client.WithWriteType(t))
 			})
 		})
 		if err != nil {

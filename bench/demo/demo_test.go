@@ -5,19 +5,17 @@ import (
 	"context"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/forebay/forebay/bench/benchtest"
 )
 
 // TestDemoOnASmallTree runs the whole demo on a tree of its own, odd names included.
 func TestDemoOnASmallTree(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "forebay")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/forebay/forebay/cmd/forebay").CombinedOutput(); err != nil {
-		t.Fatalf("build forebay: %v\n%s", err, out)
-	}
+	binary := benchtest.Binary(t)
 	source := t.TempDir()
 	for name, size := range map[string]int{"a/one": 10, "a/empty": 0, "b/c/large": 3 << 20, "with space": 5000, "ünï/file": 77} {
 		path := filepath.Join(source, name)

@@ -17,7 +17,9 @@ type written struct {
 	at   time.Time // of the acknowledgement
 }
 
-// failover kills the leader with SIGKILL while a writer goes on, and reads back everything that was acknowledged.
+// failover kills the leader with SIGKILL while a writer goes on, and reads back everything that was acknowledged. The writer
+// has a second before the kill and four after it: several times what an election takes. The dead leader is started again in
+// the end, since a cluster that does not take it back has not survived.
 func (d *demo) failover() error {
 	leader := d.c.Leader(d.ctx)
 	if leader == nil {

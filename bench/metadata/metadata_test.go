@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/forebay/forebay/bench/benchtest"
 	"github.com/forebay/forebay/bench/record"
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
@@ -56,12 +55,8 @@ func TestInProcessParts(t *testing.T) {
 }
 
 func TestNetwork(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "forebay")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/forebay/forebay/cmd/forebay").CombinedOutput(); err != nil {
-		t.Fatalf("build forebay: %v\n%s", err, out)
-	}
 	cfg := small(t)
-	cfg.Runs, cfg.Binary, cfg.Files = 1, binary, 6400
+	cfg.Runs, cfg.Binary, cfg.Files = 1, benchtest.Binary(t), 6400
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := Network(ctx, cfg); err != nil {

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Manifest says where figures come from.
+// Manifest says where figures come from: enough to get them again, or to see why others come out.
 type Manifest struct {
 	Experiment string    `json:"experiment"`
 	Command    string    `json:"command"`
@@ -37,25 +37,26 @@ type Machine struct {
 	Go     string `json:"go"`
 }
 
-// Row is one run of one measurement.
+// Row is one run of one measurement. Warm-ups and runs that failed are no rows.
 type Row struct {
 	Name      string
 	Run       int
-	Ops       int64
-	Bytes     int64
+	Ops       int64 // answered and checked
+	Bytes     int64 // of data; 0 when it is about operations only
 	Wall      time.Duration
 	ServerCPU time.Duration // of all server processes; 0 when in process
 	ClientCPU time.Duration // of this process
 }
 
-// Recorder gathers rows.
+// Recorder gathers rows. It is used by one goroutine: measurements run one after the other, or they would measure each other.
 type Recorder struct {
 	Manifest Manifest
 	rows     []Row
 	out      io.Writer
 }
 
-// New begins an experiment. Progress goes to out.
+// New begins an experiment, now, on this machine and at the commit of the working directory ("unknown" outside of one).
+// experiment becomes the name of a folder. Progress goes to out, whose errors are of no account.
 func New(experiment string, out io.Writer) *Recorder {
 	return &Recorder{out: out, Manifest: Manifest{
 		Experiment: experiment, Command: strings.Join(os.Args, " "), Commit: commit(), Time: time.Now().UTC(), Machine: machine(),
@@ -73,6 +74,7 @@ func (r *Recorder) Add(row Row) {
 	fmt.Fprintf(r.out, "  %-34s run %d: %s\n", row.Name, row.Run, row.figures())
 }
 
+// figures is a run's progress line.
 func (row Row) figures() string {
 	s := fmt.Sprintf("%.0f ops/s", row.Rate())
 	if row.Bytes > 0 {
@@ -102,7 +104,8 @@ func (row Row) PerServerCPU() float64 {
 	return float64(row.Ops) / max(cpu.Seconds(), 1e-9)
 }
 
-// Median is the row whose rate is the median of a measurement's runs.
+// Median is the row whose rate is the median of a measurement's runs: a run that happened, so that its figures belong
+// together, and no average of two. Of an even number it is the faster of the two in the middle. False when there was no run.
 func (r *Recorder) Median(name string) (Row, bool) {
 	var rows []Row
 	for _, row := range r.rows {
@@ -117,6 +120,7 @@ func (r *Recorder) Median(name string) (Row, bool) {
 	return rows[len(rows)/2], true
 }
 
+// names lists the measurements in the order of their first runs, which is that of the table.
 func (r *Recorder) names() []string {
 	var out []string
 	for _, row := range r.rows {
@@ -127,7 +131,8 @@ func (r *Recorder) names() []string {
 	return out
 }
 
-// Table is the medians, as Markdown.
+// Table is the medians, as Markdown: a row for each measurement, in the order in which they were made, and the notes. It is a
+// function of the rows and the manifest alone, so that it can be made again from what Write keeps.
 func (r *Recorder) Table() string {
 	var b strings.Builder
 	m := r.Manifest.Machine
@@ -149,7 +154,8 @@ func (r *Recorder) Table() string {
 	return b.String() + "\n"
 }
 
-// Write puts manifest, raw data and table into dir/<experiment>/<time>.
+// Write puts manifest, raw data and table into dir/<experiment>/<time>, which it makes and returns. Times are UTC, to the
+// second. An error means that the folder may be there with a part of the files: it is no result.
 func (r *Recorder) Write(dir string) (string, error) {
 	to := filepath.Join(dir, r.Manifest.Experiment, r.Manifest.Time.Format("20060102-150405"))
 	if err := os.MkdirAll(to, 0o755); err != nil {
@@ -168,6 +174,7 @@ func (r *Recorder) Write(dir string) (string, error) {
 	return to, r.writeRaw(filepath.Join(to, "raw.csv"))
 }
 
+// writeRaw writes a row for each run, times in seconds to the microsecond.
 func (r *Recorder) writeRaw(path string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -187,6 +194,7 @@ func (r *Recorder) writeRaw(path string) error {
 	return f.Close()
 }
 
+// commit is the working directory's, "-dirty" when its tracked files have changes: figures of such a tree cannot be had again.
 func commit() string {
 	out, err := exec.Command("git", "describe", "--always", "--dirty").Output()
 	if err != nil {
@@ -195,6 +203,7 @@ func commit() string {
 	return strings.TrimSpace(string(out))
 }
 
+// machine leaves empty what this system does not tell.
 func machine() Machine {
 	m := Machine{Cores: runtime.NumCPU(), Go: runtime.Version(), CPU: field("/proc/cpuinfo", "model name"), Memory: field("/proc/meminfo", "MemTotal")}
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
@@ -203,7 +212,7 @@ func machine() Machine {
 	return m
 }
 
-// field is the value of the first "name : value" line.
+// field is the value of the first "name : value" line of a file of /proc; "" when there is none.
 func field(path, name string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
