@@ -34,4 +34,47 @@
 // persister.mu, readIndex.mu, stores.mu, each for a few lines in memory, none inside another except that persister.mu is
 // held while the registry and the block map, which call nobody, are asked. Claims are not locks: they are taken all at
 // once (namespace.Evaluator.Claim), so they cannot deadlock, and released on every path by the function that took them.
+//
+// # The life of a request
+//
+// Execute and Stream take a batch to the leadership of that moment (execute), which notes that the session lives and
+// makes an execution. Each operation goes one of three ways:
+//
+//   - fast (mutations.go): evaluated at once against the namespace, and answered when its entry is applied;
+// - read (reads.go): answered from the applied state inside a View, after one proof of leadership for the batch;
+// where the answer is too old for the sync interval, syncread.go asks the store and answers again;   - slow (slow.go,
+// dispatch.go): in a task, with one of the leader's places, after a look for its remembered answer.     The functions
+// behind dispatch load what the namespace does not know, claim the paths, check, change the store, and     then log.
+//
+// Results keep the places of their operations. Errors that rest on the namespace are settled first: what they were
+// judged on is applied, and this master still leads, or the client is sent on.
+//
+// # What becomes of a file's bytes
+//
+// The master sees no content. A writer tells where its blocks are when it completes a version; a worker tells what it
+// holds when it registers and with each heartbeat. The block map keeps both as hints. Files that were written with
+// ASYNC_THROUGH stand in a logged queue until a worker has written them to the store and publish has logged that; the
+// persister tells workers which, one page at a time. What is removed, replaced or freed is told to the workers that
+// hold it, as a command of their next heartbeat; a lost command costs place and never truth, since versions are not
+// used again.
+//
+// # Bounds
+//
+// Everything that a client, a worker or a store can make grow has one: operations in a batch, batches in a stream,
+// slow operations, sessions, answers of a session, files of a report, blocks of an answer, commands of a worker,
+// registrations, files being persisted, reports being taken in. At a bound the caller waits, with its own deadline, or
+// is refused with ResourceExhausted or InvalidArgument; which of the two lies beside the constant.
+//
+// # Failures
+//
+//   - A client that gives up: its fast mutations go on and are remembered; its slow ones go on when they change a store,
+//     and are cut off when they do not.
+//   - A store that hangs or is away: operations on its mount wait, up to their deadline or slowLimit; reads are answered
+//     from the namespace where it knows the answer; all other mounts are served.
+//   - A disk that refuses the journal: the leadership ends and begins anew while the term goes on (watch), and clients
+//     hear the reason meanwhile.
+//   - A worker that is lost: its blocks leave the map, what it was persisting is told to another holder, and it
+//     registers anew when it comes back.
+//   - A leader that dies: the next one passes its Barrier, begins an epoch, and starts with an empty block map; for
+//     SafeStart and until the workers have registered it calls nothing lost.
 package master

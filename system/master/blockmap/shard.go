@@ -46,6 +46,7 @@ func (s *shard) add(b dfs.BlockID, n uint16) bool {
 
 // remove moves later holders up, the first of those beside into the inline places (INV-1, INV-2). It returns false
 // when n does not hold b. s.mu is held.
+// Moving up keeps the order, so the holder that is asked first is always the one that has had the block longest.
 func (s *shard) remove(b dfs.BlockID, n uint16) bool {
 	h := s.held[b]
 	extra := s.extra[b]
@@ -72,6 +73,7 @@ func (s *shard) remove(b dfs.BlockID, n uint16) bool {
 }
 
 // setExtra keeps the holders beside the inline ones; a block without any takes no place in the map. s.mu is held.
+// It may share memory with the list that it replaces: nobody keeps one without the lock.
 func (s *shard) setExtra(b dfs.BlockID, extra []uint16) {
 	if len(extra) == 0 {
 		delete(s.extra, b)

@@ -24,6 +24,8 @@ const (
 )
 
 // generation is one open database. It is closed when its users, the store among them until it moves on, are gone.
+// users begins at 1, the store's own use. A count that has reached 0 never rises again (acquire sees to it), so
+// closing happens once.
 type generation struct {
 	store   *pebbleStore
 	number  uint64
@@ -52,6 +54,8 @@ func (s *pebbleStore) acquire() *generation {
 
 // release ends a use. The last one closes the database, and removes it when another has taken its place. It must not
 // be called by somebody who has not acquired.
+// Whoever releases last waits for the closing, which may be a reader; it is short, since nothing is flushed for a
+// state that is given up.
 func (g *generation) release() {
 	if g.users.Add(-1) > 0 {
 		return
@@ -90,6 +94,7 @@ func (s *pebbleStore) openCurrent() error {
 }
 
 // readCurrent tells which generation is the state; the first, when none was ever replaced.
+// Corrupted for a file that names nothing: to take the first generation instead could serve a state that was replaced.
 func (s *pebbleStore) readCurrent() (uint64, error) {
 	name := s.fs.PathJoin(s.dir, currentName)
 	data, err := s.fs.readFile(name)
@@ -107,6 +112,7 @@ func (s *pebbleStore) readCurrent() (uint64, error) {
 }
 
 // removeOthers removes the generations that a crash has left: finished and not named yet, or named no more (INV-1).
+// Names that are no numbers are not ours and stay.
 func (s *pebbleStore) removeOthers(keep uint64) error {
 	names, err := s.fs.List(s.dir)
 	if err != nil {

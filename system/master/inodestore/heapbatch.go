@@ -7,6 +7,7 @@ import (
 )
 
 // heapBatch collects effects, so that a Batch's filler may read the store, and readers never see half of one.
+// A batch is one Apply's and not pooled: its inodes go into the tree.
 type heapBatch struct {
 	effects []heapEffect
 }

@@ -9,6 +9,7 @@ import (
 )
 
 // Child implements Reader. A miss takes the cache's version before it reads the database (INV-1 of cache).
+// An error is not remembered: the next reader asks the disk again.
 func (s *pebbleStore) Child(parent dfs.InodeID, name string) (*Inode, error) {
 	n, version, hit := s.cache.get(parent, name)
 	if hit {

@@ -20,6 +20,12 @@
 //
 // A disk that refuses keeps its kind (NoSpace, with what to do); a state that cannot be decoded is Corrupted and says
 // how the member is rebuilt. Reads never take a failure for absence.
+//
+// # Concurrency
+//
+// Apply, Flush, Checkpoint, Replace and Close have one caller or callers that keep out of each other's way, as Store
+// says; readers come at any time from any task. A reader never waits for a disk write of Apply, and Apply never for a
+// reader. Inodes are shared between readers, caches and trees without copies, which is why they are immutable.
 package inodestore
 
 import (

@@ -13,6 +13,7 @@ import (
 )
 
 // Mount is one entry. It is immutable.
+// Its JSON form is what is logged, so fields are only added, and an absent one means its zero value.
 type Mount struct {
 	ID           dfs.MountID
 	Path         dfs.Path
@@ -33,6 +34,7 @@ func (m *Mount) Encode() []byte {
 }
 
 // Decode reads a record's value.
+// Fields that a newer version has added are passed over.
 func Decode(b []byte) (*Mount, error) {
 	m := new(Mount)
 	if err := json.Unmarshal(b, m); err != nil {
@@ -53,6 +55,8 @@ func (m *Mount) Redacted() map[string]string {
 }
 
 // IsSecret tells whether an option's value must not be shown.
+// It goes by the name, since drivers have options of their own; a new secret option needs one of these words in its
+// name.
 func IsSecret(key string) bool {
 	key = strings.ToLower(key)
 	for _, word := range []string{"secret", "password", "token", "access_key", "accesskey", "credential"} {
@@ -71,6 +75,7 @@ type Table struct {
 }
 
 // New makes a table.
+// The mounts' paths and ids are distinct, which the evaluator sees to; of two at one path the later would win.
 func New(mounts []*Mount) *Table {
 	t := &Table{byPath: map[dfs.Path]*Mount{}, byID: map[dfs.MountID]*Mount{}}
 	for _, m := range mounts {
@@ -82,6 +87,7 @@ func New(mounts []*Mount) *Table {
 }
 
 // All lists the mounts by path.
+// The slice is the table's own: readers do not change it.
 func (t *Table) All() []*Mount { return t.all }
 
 // ByID finds a mount; nil when there is none.
@@ -91,6 +97,8 @@ func (t *Table) ByID(id dfs.MountID) *Mount { return t.byID[id] }
 func (t *Table) At(p dfs.Path) *Mount { return t.byPath[p] }
 
 // Resolve finds the innermost mount that contains p and p's path inside its store; nil when p lies in none.
+// It costs one lookup for each name of p. The path inside the store is "" for the mount's root, and never begins with
+// a slash.
 func (t *Table) Resolve(p dfs.Path) (*Mount, string) {
 	if len(t.all) == 0 {
 		return nil, ""

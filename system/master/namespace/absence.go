@@ -26,6 +26,7 @@ type absence struct {
 }
 
 // nameSet is the hashes of a directory's names; nil hashes while the names are not known.
+// Names that go are not taken out: their hashes then cost a lookup, and never an answer that is wrong.
 type nameSet struct {
 	hashes map[uint64]struct{}
 	misses int

@@ -10,6 +10,7 @@ import (
 // Bootstrap makes the root if there is none, and announces the leader's address for clients. It is the first entry of
 // an epoch, and returns when that is applied: from then on whatever an earlier epoch still has under way is refused
 // (INV-2). The address replaces what the member announced before.
+// The root is there once and keeps its owner and mode, whoever leads later.
 func (e *Evaluator) Bootstrap(ctx context.Context, owner, group, member, address string) error {
 	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {
 		root, err := e.view.Child(0, "")

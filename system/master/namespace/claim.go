@@ -11,12 +11,16 @@ import (
 // mutations take none; they only check. While a claim is held nothing comes, goes or is renamed by path. Ends of
 // writes (Complete, Abandon, a session's end) name an inode and no path, and are not stopped: whoever holds a claim
 // must leave what is being written alone, as SyncChildren does.
+// Claims are the leader's alone and end with it; nothing of them is logged. A claim that is held by a task whose store
+// hangs is bounded by that task's own deadline (slowLimit of package master).
 type Claim struct {
 	e     *Evaluator
 	paths []dfs.Path
 }
 
 // Claim waits until no other claim stands in the way and takes the paths, all at once, so that claims cannot deadlock.
+// It has no order of waiting: whoever looks first after a release gets it. The errors are ctx's and the leadership's
+// end; there is nothing to release then.
 func (e *Evaluator) Claim(ctx context.Context, paths ...dfs.Path) (*Claim, error) {
 	c := &Claim{e: e, paths: paths}
 	for {
@@ -60,6 +64,7 @@ func (c *Claim) Release() {
 // while clients retry and give up must not gather an event for each of them. A claim on a directory stands in the way
 // of everything below it, and one on a file of every directory above it: a rename of these would move the claimed path
 // away. e.mu is held.
+// It compares with every claim. There are as many as slow operations, whose number package master bounds.
 func (e *Evaluator) conflict(own *Claim, paths []dfs.Path) host.Event {
 	for _, c := range e.claims {
 		if c == own {

@@ -11,6 +11,9 @@ import (
 // commitLoop proposes one batch after the other; order of proposals is the order of sequences. It waits for a place
 // before it closes a batch, not after: while three entries are under way the open batch goes on growing, and that is
 // what makes batches large under load. It ends with e.ctx.
+// Proposing does not wait for the quorum; await does, in a task of its own for each batch, of which there are at most
+// maxInFlight. The effects are kept for this process's own Apply before the entry is proposed, so that they are there
+// whenever it comes. The buffer is used again, so what is proposed is a copy.
 func (e *Evaluator) commitLoop() {
 	defer e.stopped.Set()
 	buf := make([]byte, 0, initialEntryBuffer)
@@ -81,6 +84,7 @@ func (e *Evaluator) await(b *batch, pending journal.Pending) {
 
 // settleLocked takes an applied batch out of the overlay. A retry from here on finds its answer in the session table,
 // which Apply has filled before. e.mu is held.
+// From here on the applied state tells what the overlay told; nobody can see neither, since both are read under e.mu.
 func (e *Evaluator) settleLocked(b *batch) {
 	for i := range b.effects {
 		e.view.forget(&b.effects[i], b.sequence)
@@ -98,6 +102,8 @@ func (e *Evaluator) settleLocked(b *batch) {
 // fail ends the leadership: the open batch and every later one is refused by its gap (INV-2), so all that wait are
 // told that the outcome is for the next leader to say. Only the first error is kept and told. Claims that are waited
 // for are woken too, so that their callers see the end. e.mu is taken, and let go before anybody is woken.
+// It is safe to call from any task and any number of times, also while the commit loop runs: that ends with the
+// context.
 func (e *Evaluator) fail(err error) {
 	e.mu.Lock()
 	first := e.failed == nil

@@ -9,6 +9,7 @@ import (
 )
 
 // Due is a file whose TTL has run out.
+// The inode is as it was when the list was made; acting on it takes Request.OnlyIf.
 type Due struct {
 	Path   dfs.Path
 	Inode  *inodestore.Inode

@@ -105,6 +105,7 @@ func (d *decoder) bytes() []byte {
 func (d *decoder) effect() effect {
 	e := effect{kind: effectKind(d.byte())}
 	switch e.kind {
+	// Parent and name lead, since they are no part of an inode's record: they are its key in the store.
 	case effectPutInode:
 		parent, name := dfs.InodeID(d.uvarint()), string(d.bytes())
 		value := d.bytes()

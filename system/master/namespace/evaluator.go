@@ -67,6 +67,8 @@ type pendingAnswer struct {
 
 // NewEvaluator starts evaluating for a leadership that has passed its Barrier. onFatal is called once when an entry is
 // lost: the leadership is over for this evaluator.
+// It proposes nothing by itself; Bootstrap's entry is the first. The epoch is random, so that two leaderships of one
+// term (a failed one and its successor) do not share one. Close it, also after an error of Bootstrap.
 func NewEvaluator(h host.Host, m *Machine, j journal.Journal, onFatal func(error)) (*Evaluator, error) {
 	e := &Evaluator{
 		h: h, m: m, j: j, epoch: h.Rand().Uint64() | 1, onFatal: onFatal,

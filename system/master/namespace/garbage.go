@@ -11,6 +11,8 @@ import (
 // It runs in steps so that a removal of millions never holds anything up and continues after a failover. A step is one
 // entry of the journal. onRemoved is called for each file, once it is gone for good. A step may take nothing out and
 // still count, when it finds a directory empty and drops its record.
+// Directories that it finds below become garbage themselves, so the depth of a tree costs steps and no stack. Calls
+// come one at a time, from the leader's own task.
 func (e *Evaluator) CollectGarbage(ctx context.Context, limit int, onRemoved Removed) (int, error) {
 	removed := 0
 	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {

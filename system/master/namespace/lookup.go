@@ -76,6 +76,7 @@ func nameOf(n *inodestore.Inode) string {
 
 // mustExist turns a missing inode into NotFound. The error names the first directory that is missing, since that is
 // what a person has to make.
+// It must not be called after an error of lookup, whose result is not whole.
 func (f *found) mustExist(op string, p dfs.Path) error {
 	if f.inode != nil {
 		return nil

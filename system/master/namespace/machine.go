@@ -124,7 +124,8 @@ func (m *Machine) Checkpoint(dir string) (uint64, error) { return m.store.Checkp
 // Restore implements journal.StateMachine. Waiters for an index that the checkpoint has are woken. When the store
 // refuses, the present state stays and the error is the journal's to handle. Proposals of this process that are not
 // applied yet are forgotten: what becomes of them lies in the checkpoint.
-// An error after Replace leaves a store that is newer than what memory holds: the journal stops this replica.
+// An error after Replace leaves a store that is newer than what memory holds: the journal applies nothing here before
+// a restore has succeeded.
 func (m *Machine) Restore(dir string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

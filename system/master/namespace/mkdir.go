@@ -48,6 +48,7 @@ func (e *Evaluator) MakeDirectory(ctx context.Context, r Request, p dfs.Path, op
 
 // existing is what making a directory means where something is: fine when parents were asked for and it is a
 // directory, AlreadyExists otherwise.
+// A file with the name is AlreadyExists also when parents were asked for, as in mkdir -p.
 func existing(n *inodestore.Inode, recursive bool, p dfs.Path) error {
 	if recursive && n.IsDir() {
 		return nil
@@ -112,6 +113,7 @@ func (t *txn) newDirectory(r *Request, parent *inodestore.Inode, name string, mo
 }
 
 // groupOf is the group of what r makes: its first one, or the directory's when the client named none.
+// The client's groups are taken as it says; package rpc carries them, and who may claim which is the door's to check.
 func groupOf(r *Request, parent *inodestore.Inode) string {
 	if len(r.Identity.Groups) > 0 {
 		return r.Identity.Groups[0]

@@ -44,6 +44,7 @@ func (e *Evaluator) sessionOf(nonce uint64) dfs.SessionID {
 }
 
 // SessionIDs lists the applied sessions, for the leader's expiry.
+// The order is that of ids, so that a leader's expiry is the same in every run of a simulation.
 func (m *Machine) SessionIDs() []dfs.SessionID {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -56,6 +57,7 @@ func (m *Machine) SessionIDs() []dfs.SessionID {
 }
 
 // HasSession tells whether a session is known.
+// The answer is the applied one: a session whose opening or end is proposed counts as it did before.
 func (m *Machine) HasSession(id dfs.SessionID) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

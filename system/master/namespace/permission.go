@@ -53,6 +53,7 @@ func Demand(r *Request, n *inodestore.Inode, rights uint32, op string, p dfs.Pat
 }
 
 // demandOwner is for what only the owner and the superuser may do.
+// chmod(2) and chgrp(2) ask for this; no mode bit stands in for it.
 func demandOwner(r *Request, n *inodestore.Inode, op string, p dfs.Path) error {
 	if r.super() || r.Identity.User == n.Owner {
 		return nil

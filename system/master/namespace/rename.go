@@ -123,6 +123,7 @@ func (e *Evaluator) planRename(r *Request, from, to dfs.Path, noReplace bool) (r
 	if dst.inode != nil {
 		plan.parent = dst.parent
 	}
+	// Two paths that lead to one inode are one path: there are no hard links.
 	if plan.same = dst.inode != nil && dst.inode.ID == src.inode.ID; plan.same {
 		return plan, nil
 	}

@@ -20,6 +20,8 @@ type SyncEntry struct {
 // What Forebay knows better stays: files that are being written, and files that the under store does not have yet. dir
 // is made when the namespace does not know it: the store has it, and everything above it. onRemoved may be nil; it is
 // told of files alone, once they are gone.
+// Entries are taken in their order, and each name should occur once. NotDirectory when a file has dir's name by now:
+// the caller looks at that path itself. No permission is asked: what the store has is so, whoever looked.
 func (e *Evaluator) SyncChildren(ctx context.Context, claim *Claim, dir dfs.Path, entries []SyncEntry, loaded bool, onRemoved Removed) (int, error) {
 	r := Request{Identity: dfs.Identity{User: "root"}, Claim: claim}
 	changed := 0

@@ -33,6 +33,7 @@ func (t *txn) putRecord(table inodestore.Table, key, value []byte) {
 	t.effects = append(t.effects, effect{kind: effectPutRecord, table: table, key: key, value: value})
 }
 
+// deleteRecord deletes a record, which need not be there.
 func (t *txn) deleteRecord(table inodestore.Table, key []byte) {
 	t.effects = append(t.effects, effect{kind: effectDeleteRecord, table: table, key: key})
 }
@@ -56,6 +57,8 @@ func (t *txn) newID() uint64 {
 }
 
 // commit joins the open batch. Evaluator.mu is held.
+// Nothing of an operation can fail from here on. An operation without effects that has a sequence is logged for its
+// answer alone.
 func (t *txn) commit(r Request) *Ticket {
 	e := t.e
 	b := e.open

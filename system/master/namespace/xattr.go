@@ -16,6 +16,8 @@ const (
 // SetXattr sets or removes one extended attribute. NotFound for a removal or a replacement of what is not there,
 // AlreadyExists for a creation of what is, InvalidArgument for a name or value beyond its bound, NoSpace when all
 // values together are.
+// The right to write is asked for, as for user attributes in xattr(7). A change of an attribute is no change of
+// content: version and time of modification stay.
 func (e *Evaluator) SetXattr(ctx context.Context, r Request, p dfs.Path, op *proto.SetXattr) (Outcome, error) {
 	const what = "set xattr"
 	return e.change(ctx, r, p, what, func(n *inodestore.Inode) error {

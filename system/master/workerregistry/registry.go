@@ -30,6 +30,8 @@ type worker struct {
 }
 
 // Registry is safe for concurrent use.
+// mu is held for a few lines of memory and for a pass over all workers, which are thousands at most; nothing is called
+// under it.
 type Registry struct {
 	lostAfter time.Duration
 
@@ -123,6 +125,7 @@ func (r *Registry) Expire(now time.Time) []dfs.WorkerID {
 }
 
 // Live tells whether a worker is live.
+// Live is true from the beginning of a registration, so commands reach a worker whose blocks are not all known yet.
 func (r *Registry) Live(id dfs.WorkerID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
