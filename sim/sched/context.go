@@ -2,6 +2,7 @@ package sched
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -21,8 +22,12 @@ type virtual struct {
 	children        []*virtual // in order, so that cancelling wakes in order
 	ended           int        // of children
 	first, last     *contextWaiter
-	after           []func()
+	after           []*callback
+	taken           int // of after, taken back
 }
+
+// callback is a function that OnDone was given; nil once it was taken back.
+type callback struct{ f func() }
 
 // contextWaiter is a task's place in the list of a context's waiters.
 type contextWaiter struct {
@@ -130,15 +135,26 @@ func (c *virtual) AfterFunc(f func()) (stop func() bool) {
 		f()
 		return func() bool { return false }
 	}
-	place := len(c.after)
-	c.after = append(c.after, f)
+	back := &callback{f}
+	c.after = append(c.after, back)
 	return func() bool {
-		if c.err != nil || c.after[place] == nil {
+		if c.err != nil || back.f == nil {
 			return false
 		}
-		c.after[place] = nil
+		back.f = nil
+		c.taken++
+		c.tidy()
 		return true
 	}
+}
+
+// tidy forgets callbacks that were taken back when they are many: a long-lived context has one a request.
+func (c *virtual) tidy() {
+	if c.taken < worthwhile || c.taken < len(c.after)/2 {
+		return
+	}
+	c.after = slices.DeleteFunc(c.after, func(b *callback) bool { return b.f == nil })
+	c.taken = 0
 }
 
 func (c *virtual) add(t *Task) {
@@ -188,9 +204,9 @@ func (c *virtual) end(err error) {
 		w.unlink()
 		c.s.wake(task, turn)
 	}
-	for _, f := range c.after {
-		if f != nil {
-			f()
+	for _, back := range c.after {
+		if back.f != nil {
+			back.f()
 		}
 	}
 	for _, child := range c.children {
@@ -200,9 +216,11 @@ func (c *virtual) end(err error) {
 	c.leave()
 }
 
+// worthwhile is how many ended children, or callbacks that were taken back, are worth a walk over all.
+const worthwhile = 16
+
 // leave tells the parent, which forgets its ended children when they are many: a server's context has a child a request.
 func (c *virtual) leave() {
-	const worthwhile = 16
 	up := c.up
 	if up == nil || up.err != nil {
 		return

@@ -4,6 +4,7 @@ package sched
 type event struct {
 	at    int64
 	tie   uint32 // orders events of one instant, by the seed
+	sleep bool   // the end of a Sleep, of which the task knows: see Task.sleeping
 	id    uint64 // orders what even the tie does not
 	timer *Timer
 	task  *Task
@@ -32,7 +33,7 @@ func before(a, b *event) bool {
 // A million retry timers that were stopped would otherwise stay for as long as their timeouts.
 type eventHeap struct {
 	heap  []event
-	stale int // at least how many of heap are stale
+	stale int // how many of heap are timers that were stopped and sleeps that ended early
 }
 
 const (

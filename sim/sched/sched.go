@@ -44,7 +44,7 @@ type Scheduler struct {
 	watch   *watchdog
 }
 
-// Tracer hears of every event before it happens; see Scheduler.Trace.
+// Tracer hears of every turn of a task before it happens; see Scheduler.Trace.
 type Tracer func(now time.Duration, group, task string)
 
 // New makes a scheduler whose order follows from seed.
@@ -85,7 +85,8 @@ func (s *Scheduler) MixText(text string) {
 	s.Mix(h)
 }
 
-// Trace makes t hear of every event from now on; nil ends it. It changes nothing of what happens.
+// Trace makes t hear of every turn of a task from now on; nil ends it. It changes nothing of what happens. Timers' callbacks
+// are not told: they have no names.
 func (s *Scheduler) Trace(t Tracer) { s.trace = t }
 
 // Stop ends Run after the event under way.
@@ -105,8 +106,12 @@ func (t *Timer) Stop() {
 	}
 }
 
-// After runs f when d has passed for whoever calls, on the scheduler's own stack: f must not wait.
+// After runs f when d has passed for whoever calls, on the scheduler's own stack: f must not wait. Called by a task that
+// was killed it does nothing.
 func (s *Scheduler) After(d time.Duration, f func()) *Timer {
+	if s.current != nil && s.current.killed {
+		return &Timer{s: s}
+	}
 	t := &Timer{s: s, fire: f}
 	s.push(event{at: s.local() + max(int64(d), 0), timer: t})
 	return t
@@ -144,7 +149,9 @@ func (s *Scheduler) Run(limit time.Duration) error {
 // step makes one event happen, unless it is stale: a timer that was stopped, a wait that something else ended.
 func (s *Scheduler) step(e event) {
 	if e.stale() {
-		s.events.stale--
+		if e.timer != nil || e.sleep {
+			s.events.stale--
+		}
 		return
 	}
 	s.now = max(s.now, e.at)
@@ -160,6 +167,9 @@ func (s *Scheduler) step(e event) {
 	s.Mix(uint64(e.at) ^ e.task.id<<40)
 	if s.trace != nil {
 		s.trace(time.Duration(s.now), e.task.group.name, e.task.name)
+	}
+	if e.sleep {
+		e.task.sleeping = false
 	}
 	s.resume(e.task)
 }

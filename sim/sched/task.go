@@ -23,9 +23,10 @@ type Task struct {
 	stop  func()
 	yield func(struct{}) bool
 
-	parked bool
-	killed bool
-	waits  contextWaiter // on at most one context at a time
+	parked   bool
+	killed   bool
+	sleeping bool          // in Sleep, whose event is still on the heap
+	waits    contextWaiter // on at most one context at a time
 
 	left, right *Task // in its group's list
 }
@@ -106,6 +107,7 @@ func (g *Group) Kill() {
 		t.killed = true
 		t.turn++
 		t.waits.unlink()
+		t.forgetSleep()
 		g.s.current = t
 		ended := make(chan struct{})
 		go func() { // stop hands the coroutine's Goexit on to its caller, which is spared that way
@@ -211,8 +213,9 @@ func (s *Scheduler) Sleep(ctx Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.push(event{at: s.local() + max(int64(d), 0), task: t, turn: t.turn})
 	c := contextOf(ctx)
+	s.push(event{at: s.local() + max(int64(d), 0), task: t, turn: t.turn, sleep: true})
+	t.sleeping = true
 	if c == nil {
 		t.park()
 		return nil
@@ -220,7 +223,16 @@ func (s *Scheduler) Sleep(ctx Context, d time.Duration) error {
 	c.add(t)
 	t.park()
 	t.waits.unlink()
+	t.forgetSleep()
 	return c.err
+}
+
+// forgetSleep counts the event of a sleep that something else ended among the stale ones.
+func (t *Task) forgetSleep() {
+	if t.sleeping {
+		t.sleeping = false
+		t.s.events.stale++
+	}
 }
 
 // Teardown ends all tasks and gives back their coroutines. Nothing of the scheduler may be used afterwards.

@@ -98,6 +98,7 @@ type call struct {
 	detach     func() bool
 	server     context.Context // the handler's
 	stop       context.CancelFunc
+	givenUp    bool // the client is gone; told before the handler began, too
 	served     bool // the handler has returned
 	finished   bool // the client has the status
 	fromClient half
@@ -135,6 +136,7 @@ func (k *call) abort() {
 
 // cancelServer ends the handler's context.
 func (k *call) cancelServer() {
+	k.givenUp = true
 	if k.stop != nil && !k.served {
 		k.stop()
 	}

@@ -3,7 +3,6 @@ package world
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -36,11 +35,10 @@ func (c *conn) Close() error {
 	c.closed = true
 	if x := c.now; x != nil && !x.ended {
 		c.now = nil
-		calls := slices.Clone(x.calls)
-		x.fail(calls, "the client closed it")
-		x.c2s.send(frameBytes, func() { x.cancel(calls) })
+		x.fail("the client closed it")
 		x.s2c.closed = true
 		x.ended = true
+		x.c2s.send(frameBytes, func() { x.close(c.node.w.Net); x.cancel() })
 	}
 	return nil
 }
@@ -87,6 +85,9 @@ func (c *conn) connect(ctx context.Context) (*session, error) {
 	}
 	if err := c.node.Sleep(ctx, roundTrip); err != nil {
 		return nil, status.FromContextError(err).Err()
+	}
+	if c.closed { // meanwhile
+		return nil, status.Error(codes.Canceled, "the connection is closed")
 	}
 	s := to.servers[c.target]
 	if s == nil || !s.serving || s.draining || !to.Alive() {

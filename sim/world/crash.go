@@ -12,7 +12,15 @@ import (
 // is the seed's choice, block by block, and the tree is walked in the order of its names, so that one seed has one outcome.
 // (Pebble's CrashClone can choose too, but walks maps.)
 //
-// INV-1: what was synced is there. INV-2: what is there besides was written by somebody at that place.
+// INV-1: what was synced is there. INV-2: what is there besides was written by somebody at that place. INV-3: a rename is
+// there or not, whole: a file is never lost between two names, and one that replaces another is never mixed with it.
+//
+// Three trees decide. before is what the processes saw. after begins as what was synced: the entries of directories by
+// their syncs, and the files below them by theirs. durable has the entries of before and of each file what was synced of it,
+// under whatever name it has now: from it follows what a disk must hold of a file whose entry was not synced.
+//
+// Renames that no sync of a directory confirmed happen up to one of them, in their order, as a file system's journal has
+// it; the rest did not happen, and both their names are left as they were.
 
 // tornBlock is how much a disk writes at once.
 const tornBlock = 4096
@@ -20,17 +28,24 @@ const tornBlock = 4096
 // crash takes the disk back to what a crash leaves.
 func (d *disk) crash() {
 	after := d.mem.CrashClone(vfs.CrashCloneCfg{}) // all that was synced and nothing else
-	c := &crash{d: d, before: d.mem, after: after, luck: d.rng.IntN(101)}
+	c := &crash{d: d, before: d.mem, after: after, luck: d.rng.IntN(101), asWas: map[string]bool{}, fresh: map[string]bool{}}
+	c.syncDirectories("")
+	c.durable = c.before.CrashClone(vfs.CrashCloneCfg{})
+	c.rename(d.renames)
 	c.directory("")
-	d.mem, d.FS, d.free = after, after, 0
+	c.sync(c.after.OpenDir("")) // what is there now is on the platter: the next crash leaves it
+	d.mem, d.FS, d.free, d.renames = after, after, 0, nil
 }
 
 // crash is one crash under way.
 type crash struct {
-	d      *disk
-	before *vfs.MemFS // as the processes saw it
-	after  *vfs.MemFS // as the next life will
-	luck   int        // percent of what was not synced that is there all the same
+	d       *disk
+	before  *vfs.MemFS
+	durable *vfs.MemFS
+	after   *vfs.MemFS      // what the next life will see
+	luck    int             // percent of what was not synced that is there all the same
+	asWas   map[string]bool // names of renames that did not happen
+	fresh   map[string]bool // names that renames gave to files which had no synced name
 }
 
 func (c *crash) lucky() bool { return c.d.rng.IntN(100) < c.luck }
@@ -40,6 +55,55 @@ func (c *crash) must(err error) {
 	if err != nil {
 		panic(fmt.Sprintf("world: crash of a disk in memory: %v", err))
 	}
+}
+
+// syncDirectories makes durable's entries those of before, which nobody uses any more.
+func (c *crash) syncDirectories(dir string) {
+	for _, name := range names(c.before, dir) {
+		path := c.before.PathJoin(dir, name)
+		if isDir(c.before, path) {
+			c.syncDirectories(path)
+		}
+	}
+	c.sync(c.before.OpenDir(dir))
+}
+
+// rename does the first of the renames, as many as the seed says, and marks the names of the others.
+func (c *crash) rename(all []renamed) {
+	happened, made := 0, map[string]bool{} // made: names whose file is not the one that after has there
+	for happened < len(all) && c.lucky() {
+		r := all[happened]
+		if r.from == "" {
+			made[r.to] = true
+			happened++
+			continue
+		}
+		if c.after.MkdirAll(c.after.PathDir(r.to), 0o755) != nil { // a file is in the way: it was not removed
+			break
+		}
+		happened++
+		_, err := c.after.Stat(r.from)
+		if c.fresh[r.from] || made[r.from] || err != nil {
+			c.must(c.after.RemoveAll(r.to))
+			delete(c.fresh, r.from)
+			delete(made, r.from)
+			c.fresh[r.to] = true
+			continue
+		}
+		c.must(c.after.Rename(r.from, r.to))
+		delete(c.fresh, r.to)
+		delete(made, r.to)
+	}
+	for _, r := range all[happened:] {
+		if r.from != "" {
+			c.asWas[r.from], c.asWas[r.to] = true, true
+		}
+	}
+}
+
+func isDir(fs vfs.FS, path string) bool {
+	info, err := fs.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func names(fs vfs.FS, dir string) []string {
@@ -59,9 +123,17 @@ func (c *crash) directory(dir string) {
 		path := c.before.PathJoin(dir, name)
 		was, is := slices.Contains(had, name), slices.Contains(has, name)
 		switch {
+		case c.fresh[path] && was:
+			c.entry(path, false)
+		case c.asWas[path]:
 		case !was: // its removal was not synced
 			if c.lucky() {
 				c.must(c.after.RemoveAll(path))
+			}
+		case is && c.replaced(path): // wholly the one or the other
+			if c.lucky() {
+				c.must(c.after.RemoveAll(path))
+				c.entry(path, false)
 			}
 		case is || c.lucky():
 			c.entry(path, is)
@@ -69,23 +141,25 @@ func (c *crash) directory(dir string) {
 	}
 }
 
-// entry brings an entry that is there after the crash to what the disk holds of it.
-func (c *crash) entry(path string, synced bool) {
-	info, err := c.before.Stat(path)
-	c.must(err)
-	if info.IsDir() {
-		if !synced {
+// replaced tells whether the synced entry is of something else than the present one. Two files with the same synced
+// content count as one: nobody can tell them apart.
+func (c *crash) replaced(path string) bool {
+	one, other := isDir(c.after, path), isDir(c.before, path)
+	return one != other || !one && string(read(c.after, path)) != string(read(c.durable, path))
+}
+
+// entry brings an entry that is there after the crash to what the disk holds of it. there tells whether after has it.
+func (c *crash) entry(path string, there bool) {
+	if isDir(c.before, path) {
+		if !there {
 			c.must(c.after.MkdirAll(path, 0o755))
 		}
 		c.directory(path)
 		c.sync(c.after.OpenDir(path))
 		return
 	}
-	now, old := read(c.before, path), []byte(nil)
-	if synced {
-		old = read(c.after, path)
-	}
-	if torn := c.tear(old, now); string(torn) != string(old) || !synced {
+	old := read(c.durable, path)
+	if torn := c.tear(old, read(c.before, path)); string(torn) != string(old) || !there {
 		f, err := c.after.Create(path, vfs.WriteCategoryUnspecified)
 		c.must(err)
 		_, err = f.Write(torn)

@@ -2,6 +2,8 @@ package world
 
 import (
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -37,7 +39,15 @@ type disk struct {
 	rng  *rand.Rand
 	cfg  DiskConfig
 	free int64 // when it has done all that was asked
+	// renames and creations that no sync of a directory confirmed, in their order: the last maxRenames of them. Of older ones a crash
+	// treats the two names as if one was removed and another made.
+	renames []renamed
 }
+
+// renamed is one rename or, without from, the creation of a file: it is another than what had that name before.
+type renamed struct{ from, to string }
+
+const maxRenames = 1000
 
 func newDisk(w *World, name string, cfg DiskConfig) *disk {
 	d := &disk{w: w, cfg: cfg.withDefaults(), rng: w.stream("disk of " + name), mem: vfs.NewCrashableMem()}
@@ -59,9 +69,37 @@ func (d *disk) wrap(f vfs.File, err error) (vfs.File, error) {
 	return &diskFile{File: f, d: d}, nil
 }
 
+// path is a name as crash.go writes it.
+func (d *disk) path(name string) string { return strings.TrimPrefix(d.PathJoin("/", name), "/") }
+
+// List implements vfs.FS: in the order of the names, since a map's would not follow from the seed.
+func (d *disk) List(dir string) ([]string, error) {
+	all, err := d.FS.List(dir)
+	slices.Sort(all)
+	return all, err
+}
+
+// Rename implements vfs.FS.
+func (d *disk) Rename(oldname, newname string) error {
+	err := d.FS.Rename(oldname, newname)
+	if err == nil {
+		d.note(renamed{d.path(oldname), d.path(newname)})
+	}
+	return err
+}
+
+func (d *disk) note(r renamed) {
+	d.renames = append(d.renames, r)
+	d.renames = d.renames[max(0, len(d.renames)-maxRenames):]
+}
+
 // Create implements vfs.FS.
 func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.wrap(d.FS.Create(name, category))
+	f, err := d.wrap(d.FS.Create(name, category))
+	if err == nil {
+		d.note(renamed{to: d.path(name)})
+	}
+	return f, err
 }
 
 // Open implements vfs.FS.
@@ -75,11 +113,21 @@ func (d *disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts .
 }
 
 // OpenDir implements vfs.FS.
-func (d *disk) OpenDir(name string) (vfs.File, error) { return d.wrap(d.FS.OpenDir(name)) }
+func (d *disk) OpenDir(name string) (vfs.File, error) {
+	f, err := d.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &diskFile{File: f, d: d, directory: d.path(name), isDirectory: true}, nil
+}
 
 // ReuseForWrite implements vfs.FS.
 func (d *disk) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	return d.wrap(d.FS.ReuseForWrite(oldname, newname, category))
+	f, err := d.wrap(d.FS.ReuseForWrite(oldname, newname, category))
+	if err == nil {
+		d.note(renamed{d.path(oldname), d.path(newname)})
+	}
+	return f, err
 }
 
 // Unwrap implements vfs.FS.
@@ -90,6 +138,9 @@ type diskFile struct {
 	vfs.File
 	d        *disk
 	unsynced int
+
+	directory   string // its path when it was opened
+	isDirectory bool
 }
 
 // Read implements vfs.File.
@@ -124,12 +175,52 @@ func (f *diskFile) WriteAt(p []byte, offset int64) (int, error) {
 func (f *diskFile) Sync() error {
 	f.d.use(f.d.cfg.Sync, f.unsynced)
 	f.unsynced = 0
+	f.confirm()
 	return f.File.Sync()
+}
+
+// confirm notes that renames from or into a directory are synced with it. When there are any, then so are all others, and
+// both directories of each with the way to them: the journal of a file system writes them in one transaction, else a
+// file could be lost between two names.
+func (f *diskFile) confirm() {
+	d := f.d
+	here := func(r renamed) bool { return d.parent(r.to) == f.directory || r.from != "" && d.parent(r.from) == f.directory }
+	if !f.isDirectory || !slices.ContainsFunc(d.renames, here) {
+		return
+	}
+	if !slices.ContainsFunc(d.renames, func(r renamed) bool { return r.from != "" && here(r) }) { // only creations
+		d.renames = slices.DeleteFunc(d.renames, here)
+		return
+	}
+	for _, r := range d.renames {
+		d.commit(d.parent(r.to))
+		if r.from != "" {
+			d.commit(d.parent(r.from))
+		}
+	}
+	d.renames = nil
+}
+
+func (d *disk) parent(path string) string { return d.path(d.PathDir(path)) }
+
+// commit syncs a directory and those above it, in memory: it takes no time of its own.
+func (d *disk) commit(dir string) {
+	for {
+		if f, err := d.FS.OpenDir(dir); err == nil { // else it was removed meanwhile
+			_ = f.Sync() // in memory
+			_ = f.Close()
+		}
+		if dir == "" {
+			return
+		}
+		dir = d.parent(dir)
+	}
 }
 
 // SyncData implements vfs.File.
 func (f *diskFile) SyncData() error {
 	f.d.use(f.d.cfg.Sync, f.unsynced)
 	f.unsynced = 0
+	f.confirm()
 	return f.File.SyncData()
 }

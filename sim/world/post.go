@@ -3,8 +3,9 @@ package world
 import "time"
 
 // Post carries a message of size bytes from one node to another outside of any connection, as the simulated journal's
-// transport: it arrives once or, when the way is cut or either end dies meanwhile, never. Messages may overtake each other.
-// arrive runs as a task of the receiver.
+// transport: it arrives once or never. It is lost when its sender is dead already, by Loss, when the way is cut at the moment
+// of its arrival, and when the receiver's life at the time of sending has ended by then; the sender's death after it left
+// changes nothing. Messages may overtake each other. arrive runs as a task of the receiver.
 func (n *Net) Post(from, to *Node, name string, size int, arrive func()) {
 	n.Messages++
 	n.Bytes += uint64(size)

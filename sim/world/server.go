@@ -28,7 +28,7 @@ type server struct {
 	serving  bool
 	draining bool // refuses what comes
 	dead     bool
-	open     []*call
+	open     []*call    // accepted and not answered, in the order of their arrival
 	idle     host.Event // set when no call is open; nil while nobody waits
 }
 
@@ -121,6 +121,7 @@ func (s *server) accept(k *call, md metadata.MD, left time.Duration, bounded boo
 		k.x.s2c.send(frameBytes, func() { k.finish(status.Error(codes.Unavailable, "connection to "+s.addr+": closing"), nil) })
 		return
 	}
+	s.open = append(s.open, k)
 	s.node.Go(k.method, func() { s.serve(k, md, left, bounded) })
 }
 
@@ -133,7 +134,9 @@ func (s *server) serve(k *call, md metadata.MD, left time.Duration, bounded bool
 	} else {
 		k.server, k.stop = s.node.WithCancel(ctx)
 	}
-	s.open = append(s.open, k)
+	if k.givenUp {
+		k.stop()
+	}
 	err, last := s.handle(k, bounded)
 	k.served = true
 	k.stop()

@@ -17,7 +17,8 @@ type session struct {
 	lives    [2]int // of the two nodes when it was made
 	c2s, s2c *pipe
 	calls    []*call // open ones, in the order in which they began
-	ended    bool
+	ended    bool    // the client begins no more calls on it
+	gone     bool    // neither end knows it any more
 }
 
 func (n *Net) connect(client *Node, s *server) *session {
@@ -48,7 +49,7 @@ func (x *session) remove(k *call) {
 
 // close forgets the connection and what flies on it.
 func (x *session) close(n *Net) {
-	x.ended = true
+	x.ended, x.gone = true, true
 	x.c2s.closed, x.s2c.closed = true, true
 	if i := slices.Index(n.sessions, x); i >= 0 {
 		n.sessions = slices.Delete(n.sessions, i, i+1)
@@ -57,33 +58,35 @@ func (x *session) close(n *Net) {
 
 // broke ends the connection at both ends now, each of which has found out by itself.
 func (x *session) broke(why string) {
-	if x.ended {
+	if x.gone {
 		return
 	}
 	x.close(x.client.w.Net)
-	calls := slices.Clone(x.calls) // failing takes them off
-	x.fail(calls, why)
-	x.cancel(calls)
+	x.fail(why)
+	x.cancel()
 }
 
-// fail ends calls at the client.
-func (x *session) fail(calls []*call, why string) {
+// fail ends all calls at the client.
+func (x *session) fail(why string) {
 	if !x.clientLives() {
 		return
 	}
 	err := status.Error(codes.Unavailable, fmt.Sprintf("connection to %s: %s", x.server.addr, why))
-	for _, k := range calls {
+	for _, k := range slices.Clone(x.calls) { // finishing takes them off
 		k.finish(err, nil)
 	}
 }
 
-// cancel ends calls at the server.
-func (x *session) cancel(calls []*call) {
+// cancel ends all calls at the server, also those which the client has given up already: its word of that may have been
+// lost with the connection.
+func (x *session) cancel() {
 	if !x.serverLives() {
 		return
 	}
-	for _, k := range calls {
-		k.cancelServer()
+	for _, k := range slices.Clone(x.server.open) {
+		if k.x == x {
+			k.cancelServer()
+		}
 	}
 }
 
@@ -101,14 +104,14 @@ func (n *Net) reset(dead *Node) {
 		}
 		x.c2s.closed, x.s2c.closed = true, true
 		tell := func() {
-			if x.ended {
+			if x.gone {
 				return
 			}
 			x.close(n)
 			if isClient {
-				x.cancel(slices.Clone(x.calls))
+				x.cancel()
 			} else {
-				x.fail(slices.Clone(x.calls), "reset by peer")
+				x.fail("reset by peer")
 			}
 		}
 		if n.isCut(from, to) {
