@@ -410,13 +410,17 @@ func TestTeardownLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Teardown()
-	for range 1000 { // the coroutines' last steps
-		if runtime.NumGoroutine() <= before {
-			return
+	settled(t, before)
+}
+
+// settled waits for the goroutines that a run leaves behind for a moment: the coroutines' last steps, and the watchdog.
+func settled(t *testing.T, before int) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 		}
-		runtime.Gosched()
 	}
-	t.Errorf("%d goroutines, %d before", runtime.NumGoroutine(), before)
 }
 
 // TestRunGoesOn: a run ends at its limit with the clock there, and the next one goes on; Stop ends it earlier.
