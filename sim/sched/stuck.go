@@ -66,9 +66,9 @@ func (w *watchdog) beat(n uint64) { w.beats.Store(n) }
 func (w *watchdog) end() { close(w.done) }
 
 func (s *Scheduler) startWatch() *watchdog {
-	w := &watchdog{done: make(chan struct{})}
+	w, patience := &watchdog{done: make(chan struct{})}, StuckAfter
 	go func() {
-		tick := time.NewTicker(StuckAfter / 4)
+		tick := time.NewTicker(patience / 4)
 		defer tick.Stop()
 		last, since := w.beats.Load(), time.Now()
 		for {
@@ -79,7 +79,7 @@ func (s *Scheduler) startWatch() *watchdog {
 			}
 			if now := w.beats.Load(); now != last {
 				last, since = now, time.Now()
-			} else if time.Since(since) > StuckAfter {
+			} else if time.Since(since) > patience {
 				onStuck(s.stuckReport())
 				return
 			}
