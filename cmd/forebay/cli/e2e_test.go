@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
+	"github.com/forebay/forebay/system/host/hosttest"
 	"github.com/forebay/forebay/system/node"
 )
 
@@ -24,35 +24,52 @@ type shell struct {
 	environ []string
 }
 
-// newShell starts a cluster of one master and two workers on ports that are free.
+// newShell starts a cluster of one master and two workers, for tests that need one of their own.
 func newShell(t *testing.T) *shell {
+	t.Helper()
+	s, stop := startShell(t, t.TempDir())
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// startShell starts a cluster with its state in dir, on ports that are free. The caller stops it.
+func startShell(t *testing.T, dir string) (*shell, func() error) {
 	t.Helper()
 	h := host.NewReal()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	t.Cleanup(cancel)
+	defer cancel()
 	var last error
 	for range 20 {
-		port := 20000 + rand.IntN(8000)
-		c, err := node.StartCluster(h, node.UpConfig{Dir: t.TempDir(), Masters: 1, Workers: 2, Port: port, Capacity: "256MiB"})
+		port, err := hosttest.FreePorts(clusterPorts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := node.StartCluster(h, node.UpConfig{Dir: dir, Masters: 1, Workers: 2, Port: port, Capacity: "256MiB"})
 		if err != nil {
 			last = err // a port was taken
 			continue
 		}
-		t.Cleanup(func() {
-			stop, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		stop := func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
-			if err := c.Stop(stop); err != nil {
-				t.Error(err)
-			}
-		})
+			return c.Stop(ctx)
+		}
 		if err := c.Ready(ctx); err != nil {
+			_ = stop()
 			t.Fatal(err)
 		}
-		return &shell{t: t, environ: []string{"FOREBAY_MASTERS=" + strings.Join(c.Masters(), ","), "FOREBAY_CLIENT_USER=root"}}
+		return &shell{t: t, environ: []string{"FOREBAY_MASTERS=" + strings.Join(c.Masters(), ","), "FOREBAY_CLIENT_USER=root"}}, stop
 	}
 	t.Fatal(last)
-	return nil
+	return nil, nil
 }
+
+// clusterPorts is how many ports from the first on an embedded cluster may use.
+const clusterPorts = 82
 
 // fails runs a command that must end with the code, and returns its output and errors.
 func (s *shell) fails(code int, args ...string) (out, errs string) {

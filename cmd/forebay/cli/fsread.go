@@ -124,7 +124,7 @@ func (a *app) checksumCommand() *cobra.Command {
 				return err
 			}
 			sum := fmt.Sprintf("%x", h.Sum(nil))
-			info := map[string]string{"path": string(path), "algorithm": algorithm, "checksum": sum}
+			info := map[string]string{"path": string(path), "algorithm": strings.ToLower(algorithm), "checksum": sum}
 			return out.add(info, func(w io.Writer) { fmt.Fprintf(w, "%s  %s\n", sum, escape(string(path))) })
 		})(cmd, args)
 	}

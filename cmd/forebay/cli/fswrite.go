@@ -24,7 +24,8 @@ func twoPaths(ctx context.Context, c *client.Client, args []string) (source, tar
 	return source, target, err
 }
 
-// cpCommand refuses to copy a directory into itself, which would go on for as long as there are names.
+// cpCommand refuses to copy a directory into itself, which would go on for as long as there are names, and with -f a file
+// onto itself, which would replace it while it is read.
 func (a *app) cpCommand() *cobra.Command {
 	var flags copyFlags
 	cmd := &cobra.Command{
@@ -50,6 +51,8 @@ func (a *app) cpCommand() *cobra.Command {
 			return dfs.Errorf(dfs.IsDirectory, "cp", string(source), "add -r to copy it with everything below")
 		case status.IsDir() && source.Contains(target):
 			return dfs.Errorf(dfs.InvalidArgument, "cp", string(source), "a directory cannot be copied into itself")
+		case source == target && flags.force: // without -f the target exists, which is error enough
+			return dfs.Errorf(dfs.InvalidArgument, "cp", string(source), "a file cannot be copied onto itself")
 		}
 		t := a.newTransfer(ctx, "cp", flags.parallel)
 		t.fail(copyTree(t, c, source, target, opts))

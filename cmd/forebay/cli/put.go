@@ -136,7 +136,7 @@ type putter struct {
 // the source as a whole.
 func (p *putter) put(source string, target dfs.Path) error {
 	if source == "-" {
-		return p.write(p.t.a.input(p.t.ctx), target, 0o644)
+		return p.write(p.t.a.input(p.t.ctx, func() (io.Reader, error) { return p.t.a.In, nil }), target, 0o644)
 	}
 	info, err := os.Stat(source)
 	if err != nil {
@@ -151,11 +151,19 @@ func (p *putter) put(source string, target dfs.Path) error {
 	return p.file(source, target, info)
 }
 
-// input is standard input, whose reading ends with ctx: a terminal that nobody types on must not hold up Ctrl-C.
-func (a *app) input(ctx context.Context) io.Reader {
+// input reads what may not come for long: standard input, or a pipe, whose opening waits for its writer. Reading it ends with
+// ctx: a terminal that nobody types on must not hold up Ctrl-C. The task that waits below cannot be woken; it ends with the
+// process, or when something comes after all. What open gives is closed if it can be.
+func (a *app) input(ctx context.Context, open func() (io.Reader, error)) io.Reader {
 	r, w := io.Pipe()
-	a.h.Go("stdin", func() {
-		_, err := io.Copy(w, a.In)
+	a.h.Go("input", func() {
+		in, err := open()
+		if err == nil {
+			_, err = io.Copy(w, in)
+			if c, ok := in.(*os.File); ok && in != a.In {
+				_ = c.Close() // only read from
+			}
+		}
 		_ = w.CloseWithError(err) // never fails; nil is the end
 	})
 	context.AfterFunc(ctx, func() { _ = w.CloseWithError(ctx.Err()) })
@@ -167,6 +175,10 @@ func (a *app) input(ctx context.Context) io.Reader {
 func (p *putter) file(source string, target dfs.Path, info fs.FileInfo) error {
 	p.t.progress.expect(info.Size())
 	return p.t.start(func() error {
+		if !info.Mode().IsRegular() { // a pipe, named as a source: of a tree only regular files come here
+			in := p.t.a.input(p.t.ctx, func() (io.Reader, error) { return os.Open(source) })
+			return localError("put", source, p.write(in, target, uint32(info.Mode().Perm())))
+		}
 		f, err := os.Open(source)
 		if err != nil {
 			return localError("put", source, err)
@@ -186,9 +198,14 @@ func (p *putter) write(r io.Reader, target dfs.Path, mode uint32) error {
 	return w.CloseWithError(err)
 }
 
-// tree copies a directory: directories at once, in order, and files as places come free. Links to files are followed;
-// what is neither file nor directory is passed over with an error.
+// tree copies a directory: directories at once, in order, and files as places come free. A source that is a link is what it
+// leads to. Below it links to files are followed; links to directories, and what is neither file nor directory (whose
+// reading might never end), are passed over with an error.
 func (p *putter) tree(source string, target dfs.Path) error {
+	source, err := filepath.EvalSymlinks(source) // a walk would not follow a source that is a link itself
+	if err != nil {
+		return localError("put", source, err)
+	}
 	return filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			p.t.fail(localError("put", path, err))
@@ -209,6 +226,9 @@ func (p *putter) tree(source string, target dfs.Path) error {
 		switch {
 		case err != nil:
 			p.t.fail(localError("put", path, err))
+			return nil
+		case info.IsDir(): // only by a link: following it may lead around for ever, or out of the tree
+			p.t.fail(dfs.Errorf(dfs.UnsupportedFeature, "put", path, "it is a link to a directory: passed over; name it as a source to copy it"))
 			return nil
 		case !info.Mode().IsRegular():
 			p.t.fail(dfs.Errorf(dfs.UnsupportedFeature, "put", path, "it is neither a file nor a directory: passed over"))

@@ -8,7 +8,8 @@ import (
 	"github.com/forebay/forebay/system/host"
 )
 
-// transfer runs many copies at a time and goes on after errors.
+// transfer runs many copies at a time and goes on after errors. One goroutine starts copies and waits in the end; the copies
+// fail and count progress concurrently. Memory is bounded by the number of copies at a time: no list of files is kept.
 type transfer struct {
 	a        *app
 	ctx      context.Context
@@ -19,13 +20,18 @@ type transfer struct {
 	failed failures
 }
 
-// newTransfer begins a transfer of at most parallel copies at a time.
+// newTransfer begins a transfer of at most parallel copies at a time, and one at least. Whoever begins one must wait.
 func (a *app) newTransfer(ctx context.Context, what string, parallel int) *transfer {
 	return &transfer{a: a, ctx: ctx, group: host.NewGroup(a.h, max(parallel, 1)), progress: a.newProgress(what)}
 }
 
-// start runs one copy, when there is a place for it.
+// start runs one copy, when there is a place for it, and waits for one until then. Its error is noted and printed, and not
+// returned: what start returns says that nothing more is begun, since the command was interrupted. Whoever walks a tree must
+// end the walk then.
 func (t *transfer) start(copyOne func() error) error {
+	if err := t.ctx.Err(); err != nil { // also when there is a place: every file left would be an error of its own
+		return err
+	}
 	return t.group.Go(t.ctx, "transfer", func() error {
 		t.fail(copyOne())
 		return nil
@@ -52,7 +58,9 @@ func (t *transfer) directory(err error) error {
 	return fs.SkipDir
 }
 
-// wait ends the transfer and returns its first error.
+// wait waits for the copies, takes the progress bar away, and returns the transfer's first error, marked as printed. It waits
+// also after an interrupt: the copies see that themselves, drop what they had begun, and must have done so before the process
+// ends.
 func (t *transfer) wait() error {
 	err := t.group.Wait(context.WithoutCancel(t.ctx)) // copies end with their own contexts
 	t.progress.end()
