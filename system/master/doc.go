@@ -41,10 +41,11 @@
 // makes an execution. Each operation goes one of three ways:
 //
 //   - fast (mutations.go): evaluated at once against the namespace, and answered when its entry is applied;
-// - read (reads.go): answered from the applied state inside a View, after one proof of leadership for the batch;
-// where the answer is too old for the sync interval, syncread.go asks the store and answers again;   - slow (slow.go,
-// dispatch.go): in a task, with one of the leader's places, after a look for its remembered answer.     The functions
-// behind dispatch load what the namespace does not know, claim the paths, check, change the store, and     then log.
+//   - read (reads.go): answered from the applied state inside a View, after one proof of leadership for the batch;
+//     where the answer is too old for the sync interval, syncread.go asks the store and answers again;
+//   - slow (slow.go, dispatch.go): in a task, with one of the leader's places, after a look for its remembered answer.
+//     The functions behind dispatch load what the namespace does not know, claim the paths, check, change the store, and
+//     then log.
 //
 // Results keep the places of their operations. Errors that rest on the namespace are settled first: what they were
 // judged on is applied, and this master still leads, or the client is sent on.

@@ -13,6 +13,7 @@ func (s *heapStore) Replace(dir string) error {
 	flushed := uint64(0)
 	if s.dir != "" {
 		if err := s.adopt(dir); err != nil {
+			s.flushed.Store(0) // the file may be the checkpoint's by now: the next Flush writes ours again
 			return diskError(err, "replace inode store", s.dir)
 		}
 		flushed = next.applied.Load()

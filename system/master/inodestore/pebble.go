@@ -38,6 +38,9 @@ type pebbleStore struct {
 	applyMu sync.Mutex // Apply against the short end of a checkpoint; never held while waiting for anything but the disk
 	applied atomic.Uint64
 	current atomic.Pointer[generation]
+
+	settleMu  sync.Mutex  // one settleCurrent at a time
+	unsettled atomic.Bool // CURRENT may name a generation that is not current
 }
 
 // OpenPebble opens or makes the store in dir on the host's disk, which no other process may use meanwhile. A store that

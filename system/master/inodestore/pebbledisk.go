@@ -14,6 +14,9 @@ func (s *pebbleStore) AppliedIndex() uint64 { return s.applied.Load() }
 // FlushedIndex implements Store. It reads the index out of the tables themselves, so it can never be too high; a table
 // is in the version that this sees only after it and the manifest were synced.
 func (s *pebbleStore) FlushedIndex() uint64 {
+	if s.unsettled.Load() { // a restart may open another generation
+		return 0
+	}
 	g := s.acquire()
 	defer g.release()
 	index, err := readApplied(g.db, &pebble.IterOptions{OnlyReadGuaranteedDurable: true})
@@ -26,6 +29,9 @@ func (s *pebbleStore) FlushedIndex() uint64 {
 // Flush implements Store. It waits for the disk and not for Apply: what is applied meanwhile may or may not be flushed
 // with it.
 func (s *pebbleStore) Flush() error {
+	if err := s.settleCurrent(s.current.Load().number); err != nil {
+		return diskError(err, "flush inode store", s.dir)
+	}
 	if s.FlushedIndex() == s.AppliedIndex() {
 		return nil
 	}

@@ -10,10 +10,13 @@ import (
 )
 
 // Replace implements Store. It opens the checkpoint where it will stay before it gives up the present state. A failure
-// before CURRENT changes leaves the present generation, and what was begun is removed by the next Replace or the next
-// open. Readers of the former generation go on in it; it is closed and removed when the last has gone.
+// leaves the present generation, and what was begun is removed by the next Replace or the next open. Readers of the
+// former generation go on in it; it is closed and removed when the last has gone.
 func (s *pebbleStore) Replace(dir string) error {
 	old := s.current.Load()
+	if err := s.settleCurrent(old.number); err != nil {
+		return diskError(err, "replace inode store", s.dir)
+	}
 	number := old.number + 1
 	next := s.generationDir(number)
 	if _, err := s.fs.Stat(dir); err != nil {
@@ -30,6 +33,8 @@ func (s *pebbleStore) Replace(dir string) error {
 		return dfs.Wrap(err, "replace inode store", dir)
 	}
 	if err := s.makeCurrent(number); err != nil {
+		s.unsettled.Store(true)
+		_ = s.settleCurrent(old.number) // the disk refuses just now: the next Flush or Replace tries again
 		return errors.Join(diskError(err, "replace inode store", s.dir), g.db.Close())
 	}
 	s.current.Store(g)
@@ -41,7 +46,23 @@ func (s *pebbleStore) Replace(dir string) error {
 	return nil
 }
 
-// makeCurrent makes the change of generation durable.
+// settleCurrent makes sure that CURRENT names the present generation again after a Replace that failed in makeCurrent,
+// perhaps after the renaming there. Until then the next generation's directory must not be touched, since CURRENT may
+// name it, and nothing that is flushed here may be promised (FlushedIndex), since a restart may open the other.
+func (s *pebbleStore) settleCurrent(present uint64) error {
+	s.settleMu.Lock()
+	defer s.settleMu.Unlock()
+	if !s.unsettled.Load() {
+		return nil
+	}
+	if err := s.makeCurrent(present); err != nil {
+		return err
+	}
+	s.unsettled.Store(false)
+	return nil
+}
+
+// makeCurrent makes the change of generation durable. After an error CURRENT names the former generation or this one.
 func (s *pebbleStore) makeCurrent(number uint64) error {
 	name := s.fs.PathJoin(s.dir, currentName)
 	if err := s.fs.syncDir(s.dir); err != nil { // the generation's own entry
