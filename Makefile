@@ -26,6 +26,7 @@ demo: build
 ## test: everything that CI runs: lint, generated code, all packages with the race detector, suites on real servers, a short crash loop
 test: lint proto-check build $(VERSITYGW) $(BIN)/gotestsum
 	@test -n "$(RACE)" || echo "no C compiler found: the tests run without the race detector, which needs one"
+	cd $(TOOLS) && $(GO) test ./...
 	FOREBAY_VERSITYGW=$(VERSITYGW) FOREBAY_REQUIRE_S3=1 $(BIN)/gotestsum --format pkgname --format-hide-empty-pkg -- $(RACE) -timeout 20m -count=1 ./...
 
 ## test-crash: 200 kills of random masters and workers under load (CRASHES=n for another number)

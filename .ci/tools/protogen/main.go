@@ -15,6 +15,7 @@ import (
 	"github.com/bufbuild/protocompile"
 	"github.com/bufbuild/protocompile/protoutil"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
 )
@@ -30,10 +31,14 @@ func main() {
 	}
 }
 
+// generate runs both plugins over the .proto files of dir, which may import each other and the standard ones.
 func generate(dir, plugins string) error {
 	paths, err := filepath.Glob(filepath.Join(dir, "*.proto"))
 	if err != nil {
 		return err
+	}
+	if len(paths) == 0 {
+		return fmt.Errorf("%s has no .proto files", dir)
 	}
 	sort.Strings(paths)
 	var names []string
@@ -51,14 +56,7 @@ func generate(dir, plugins string) error {
 	req := &pluginpb.CodeGeneratorRequest{FileToGenerate: names, Parameter: proto.String("paths=source_relative")}
 	seen := map[string]bool{}
 	for _, f := range files {
-		req.ProtoFile = appendFile(req.ProtoFile, seen, protoutil.ProtoFromFileDescriptor(f), func(name string) *descriptorpb.FileDescriptorProto {
-			for i := range f.Imports().Len() {
-				if imp := f.Imports().Get(i); imp.Path() == name {
-					return protoutil.ProtoFromFileDescriptor(imp.FileDescriptor)
-				}
-			}
-			return nil
-		})
+		req.ProtoFile = appendFile(req.ProtoFile, seen, f)
 	}
 	for _, plugin := range []string{"protoc-gen-go", "protoc-gen-go-grpc"} {
 		if err := run(filepath.Join(plugins, plugin), req, dir); err != nil {
@@ -68,18 +66,20 @@ func generate(dir, plugins string) error {
 	return nil
 }
 
-func appendFile(out []*descriptorpb.FileDescriptorProto, seen map[string]bool, f *descriptorpb.FileDescriptorProto,
-	find func(string) *descriptorpb.FileDescriptorProto) []*descriptorpb.FileDescriptorProto {
-	if f == nil || seen[f.GetName()] {
+// appendFile appends f after everything that it imports, however deep, each file once: plugins want them in this order.
+func appendFile(out []*descriptorpb.FileDescriptorProto, seen map[string]bool, f protoreflect.FileDescriptor) []*descriptorpb.FileDescriptorProto {
+	if seen[f.Path()] {
 		return out
 	}
-	seen[f.GetName()] = true
-	for _, dep := range f.GetDependency() {
-		out = appendFile(out, seen, find(dep), find)
+	seen[f.Path()] = true
+	for i := range f.Imports().Len() {
+		out = appendFile(out, seen, f.Imports().Get(i).FileDescriptor)
 	}
-	return append(out, f)
+	return append(out, protoutil.ProtoFromFileDescriptor(f))
 }
 
+// run hands req to a plugin and writes what it answers below dir. Files are written in the end: a plugin that fails changes
+// none.
 func run(plugin string, req *pluginpb.CodeGeneratorRequest, dir string) error {
 	in, err := proto.Marshal(req)
 	if err != nil {
