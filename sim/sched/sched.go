@@ -156,8 +156,8 @@ func (s *Scheduler) step(e event) {
 	}
 	s.now = max(s.now, e.at)
 	s.count++
-	s.watch.beat(s.count)
 	if e.timer != nil {
+		s.watch.beat(s.count)
 		s.Mix(uint64(e.at))
 		fire := e.timer.fire
 		e.timer.fire = nil

@@ -167,6 +167,7 @@ func (s *Scheduler) resume(t *Task) {
 	t.turn++
 	t.parked = false
 	t.debt = 0
+	s.watch.beat(s.count) // after what stuckReport reads was written
 	t.next()
 	s.current = nil
 }

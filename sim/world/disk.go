@@ -184,7 +184,9 @@ func (f *diskFile) Sync() error {
 // file could be lost between two names.
 func (f *diskFile) confirm() {
 	d := f.d
-	here := func(r renamed) bool { return d.parent(r.to) == f.directory || r.from != "" && d.parent(r.from) == f.directory }
+	here := func(r renamed) bool {
+		return d.parent(r.to) == f.directory || r.from != "" && d.parent(r.from) == f.directory
+	}
 	if !f.isDirectory || !slices.ContainsFunc(d.renames, here) {
 		return
 	}

@@ -127,16 +127,7 @@ type parcel struct {
 // send carries size bytes and then calls arrive, on the scheduler's stack.
 func (p *pipe) send(size int, arrive func()) {
 	n := p.net
-	n.Messages++
-	n.Bytes += uint64(size)
-	at := int64(n.w.Sched.Elapsed())
-	if p.from != p.to { // a message to oneself passes no network card
-		at = occupy(&p.from.sendFree, at, size, p.from.rate)
-	}
-	at += int64(n.latency(p.from, p.to))
-	if p.from != p.to {
-		at = occupy(&p.to.receiveFree, at, size, p.to.rate)
-	}
+	at := n.travel(p.from, p.to, size)
 	if n.Loss > 0 && n.rng.Float64() < n.Loss {
 		at += int64(firstRetransmit)
 	}
@@ -174,6 +165,20 @@ func (p *pipe) arrived() {
 		p.wait(max(now, p.queue[0].at))
 	}
 	first.arrive()
+}
+
+// travel has both cards carry a message that leaves now, and tells when it arrives. Its time on the wire comes last, after
+// both queues, though the receiver's card stands behind the wire: else what is slow on the wire would hold the card for as
+// long, and with it the messages of everybody else.
+func (n *Net) travel(from, to *nic, size int) int64 {
+	n.Messages++
+	n.Bytes += uint64(size)
+	at := int64(n.w.Sched.Elapsed())
+	if from != to { // a message to oneself passes no network card
+		at = occupy(&from.sendFree, at, size, from.rate)
+		at = occupy(&to.receiveFree, at, size, to.rate)
+	}
+	return at + int64(n.latency(from, to))
 }
 
 // occupy sends size bytes through a queue that is free at *free, from at on, and tells when the last has passed.

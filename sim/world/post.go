@@ -7,20 +7,11 @@ import "time"
 // of its arrival, and when the receiver's life at the time of sending has ended by then; the sender's death after it left
 // changes nothing. Messages may overtake each other. arrive runs as a task of the receiver.
 func (n *Net) Post(from, to *Node, name string, size int, arrive func()) {
-	n.Messages++
-	n.Bytes += uint64(size)
 	if !from.Alive() {
 		return
 	}
-	at := int64(n.w.Sched.Elapsed())
-	start := at
-	if from != to {
-		at = occupy(&from.nic.sendFree, at, size, from.nic.rate)
-	}
-	at += int64(n.latency(from.nic, to.nic))
-	if from != to {
-		at = occupy(&to.nic.receiveFree, at, size, to.nic.rate)
-	}
+	start := int64(n.w.Sched.Elapsed())
+	at := n.travel(from.nic, to.nic, size)
 	if n.Loss > 0 && n.rng.Float64() < n.Loss {
 		return
 	}
