@@ -46,14 +46,8 @@ func (l *leadership) unmount(ctx context.Context, r namespace.Request, p dfs.Pat
 
 // unmountClaimed is unmount once p is claimed, so that no file joins the queue between the look and the entry.
 func (l *leadership) unmountClaimed(ctx context.Context, r namespace.Request, p dfs.Path) (*proto.Result, error) {
-	waiting, err := l.m.machine.PersistQueue(0, maxUnmountCheck)
-	if err != nil {
+	if err := l.nothingWaits(p); err != nil {
 		return nil, err
-	}
-	for _, w := range waiting {
-		if p.Contains(w.Path) {
-			return nil, dfs.Errorf(dfs.Conflict, "unmount", string(p), "%q still waits to be persisted: wait for it, or remove it", w.Path)
-		}
 	}
 	out, err := l.e.Unmount(ctx, r, p)
 	if err != nil {
@@ -65,5 +59,21 @@ func (l *leadership) unmountClaimed(ctx context.Context, r namespace.Request, p 
 	return plainAnswer(out.Ticket)
 }
 
-// maxUnmountCheck bounds how much of the persist queue an unmount looks through.
-const maxUnmountCheck = 100_000
+// nothingWaits refuses with Conflict when a file below p waits to be persisted. It looks through all of the queue, a page
+// at a time: whatever the length, one file that was overlooked would be lost.
+func (l *leadership) nothingWaits(p dfs.Path) error {
+	for from, more := dfs.InodeID(0), true; more; {
+		waiting, err := l.m.machine.PersistQueue(from, persistPage)
+		if err != nil {
+			return err
+		}
+		for _, w := range waiting {
+			if p.Contains(w.Path) {
+				return dfs.Errorf(dfs.Conflict, "unmount", string(p), "%q still waits to be persisted: wait for it, or remove it", w.Path)
+			}
+			from = w.Inode.ID + 1
+		}
+		more = len(waiting) == persistPage
+	}
+	return nil
+}

@@ -628,6 +628,26 @@ func TestPersistCommandsAreBounded(t *testing.T) {
 	})
 }
 
+// TestUnmountLooksThroughTheQueue: a file that waits behind more than a page of other mounts' files is found, and only
+// what lies in the mount stops its unmount.
+func TestUnmountLooksThroughTheQueue(t *testing.T) {
+	onVirtualTime(t, func(r *rig) {
+		r.must(opMount("/m", "mem://a", false))
+		r.must(opMount("/mm", "mem://b", false))
+		r.join("w1", nil)
+		for i := range persistPage + 3 {
+			r.async(fmt.Sprintf("/m/%d", i), "w1", 4)
+		}
+		r.async("/mm/last", "w1", 4)
+		unmount := &proto.Operation{Kind: &proto.Operation_Unmount{Unmount: &proto.UnmountUfs{Path: "/mm"}}}
+		if _, err := r.do(unmount); !dfs.IsKind(err, dfs.Conflict) || !strings.Contains(err.Error(), "/mm/last") {
+			t.Errorf("unmounting what waits behind a page: %v", err)
+		}
+		r.must(opRemove("/mm/last", false))
+		r.must(unmount)
+	})
+}
+
 // TestSilenceIsCountedByThisLeader: sessions that a new leader finds have the whole timeout from then on.
 func TestSilenceIsCountedByThisLeader(t *testing.T) {
 	onVirtualTime(t, func(r *rig) {

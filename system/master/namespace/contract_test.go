@@ -318,12 +318,13 @@ func TestRestore(t *testing.T) {
 type failingStore struct {
 	inodestore.Store
 	broken, full bool
+	unreadable   string // an entry that cannot be read, while all else can
 }
 
 var errBroken = errors.New("the disk is broken")
 
 func (s *failingStore) Child(p dfs.InodeID, name string) (*inodestore.Inode, error) {
-	if s.broken {
+	if s.broken || s.unreadable != "" && name == s.unreadable {
 		return nil, errBroken
 	}
 	return s.Store.Child(p, name)
@@ -378,6 +379,31 @@ func newFailing(t *testing.T) (*leader, *failingStore) {
 		t.Fatal(err)
 	}
 	return l, s
+}
+
+// TestQueueWithUnreadableEntry: an entry of the persist queue that cannot be read, or whose directory cannot, fails the
+// page. A shorter page would read as the end of the queue, and an unmount would drop the only copies behind it.
+func TestQueueWithUnreadableEntry(t *testing.T) {
+	l, s := newFailing(t)
+	l.mount(t, "/m", false)
+	l.mkdir(t, "/m/dir")
+	for _, p := range []dfs.Path{"/m/first", "/m/dir/second", "/m/third"} {
+		l.end(t, asRoot, l.begin(t, asRoot, p, dfs.WriteAsyncThrough))
+	}
+	for _, name := range []string{"first", "second", "third", "dir"} {
+		s.unreadable = name
+		if queue, err := l.tee.PersistQueue(0, 5); !errors.Is(err, errBroken) {
+			t.Errorf("%s cannot be read: %d files, %v", name, len(queue), err)
+		}
+	}
+	s.unreadable = "third"
+	if queue, err := l.tee.PersistQueue(0, 2); err != nil || len(queue) != 2 {
+		t.Errorf("the page before the entry: %d files, %v", len(queue), err)
+	}
+	s.unreadable = ""
+	if queue, err := l.tee.PersistQueue(0, 5); err != nil || len(queue) != 3 {
+		t.Errorf("after the repair: %d files, %v", len(queue), err)
+	}
 }
 
 // TestBrokenDisk: when the state cannot be read, every operation says so, and none decides as if there were nothing: a

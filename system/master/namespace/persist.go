@@ -15,21 +15,29 @@ type ToPersist struct {
 
 // PersistQueue lists up to limit files to persist, from an inode id on. Files whose directory was removed are left
 // out; they go with it. It is read in pages by the leader, so that a million files that wait cost no memory.
-// An inode that cannot be read ends the page; a directory that cannot be found only skips the file. A page shorter
-// than limit is the last.
+// A page shorter than limit is the last. An inode that cannot be read is an error and not the end of the queue: to an
+// unmount it would look as if nothing waited.
 func (m *Machine) PersistQueue(from dfs.InodeID, limit int) ([]ToPersist, error) {
 	var queue []ToPersist
 	err := m.View(func(r inodestore.Reader) error {
-		return r.Records(inodestore.TablePersist, nil, idKey(uint64(from)), func(key, _ []byte) bool {
-			n, err := located(r, r.Record, dfs.InodeID(keyID(key)))
-			if err != nil || n == nil {
-				return err == nil
+		var fault error
+		err := r.Records(inodestore.TablePersist, nil, idKey(uint64(from)), func(key, _ []byte) bool {
+			var n *inodestore.Inode
+			if n, fault = located(r, r.Record, dfs.InodeID(keyID(key))); n == nil {
+				return fault == nil
 			}
-			if p, err := pathOf(r, r.Record, n); err == nil {
+			p, err := pathOf(r, r.Record, n)
+			if err == nil {
 				queue = append(queue, ToPersist{p, n})
+			} else if !dfs.IsKind(err, dfs.NotFound) {
+				fault = err
 			}
-			return len(queue) < limit
+			return fault == nil && len(queue) < limit
 		})
+		if err == nil {
+			err = fault
+		}
+		return err
 	})
 	return queue, err
 }
