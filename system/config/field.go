@@ -51,6 +51,7 @@ func EnvironmentName(key string) string {
 }
 
 // kind is what the field takes, for messages: "want ...". Every type that a field may have has one, as it has a parser.
+// It goes into the same sentence for every source, so it names the form and not the Go type.
 func (f field) kind() string {
 	switch f.value.Type() {
 	case durationType:
@@ -74,6 +75,8 @@ func (f field) kind() string {
 }
 
 // set parses text into the field. On an error, InvalidArgument with what would be right, the field keeps its value.
+// The text may come from a file, the environment or a flag, and all three mean the same by it. The wrong text is in
+// the message, masked as shown does it, since a secret that was put into the wrong key must not end in a log.
 func (f field) set(text string) error {
 	parsed, err := f.parse(text)
 	if err != nil {
@@ -84,6 +87,7 @@ func (f field) set(text string) error {
 }
 
 // parse reads text as the field's type. The result converts to that type.
+// The errors are for set, which says what would be right instead of what was wrong.
 func (f field) parse(text string) (any, error) {
 	switch f.value.Type() {
 	case durationType:
@@ -118,6 +122,8 @@ func (f field) shown(text string) string {
 }
 
 // String is the value as it could be set again, its secrets included: shown is for people.
+// A tier whose directory has a comma, or a list whose entry has one, cannot be read back from it; files have sequences
+// for that.
 func (f field) String() string {
 	switch v := f.value.Interface().(type) {
 	case []string:
@@ -163,6 +169,7 @@ func parseTiers(text string) ([]Tier, error) {
 }
 
 // nearest is the key most like text, for whoever mistyped one; of several the first. "" when there are no keys.
+// It is for messages alone: nothing is ever set by a key that was guessed.
 func nearest(text string, keys []string) string {
 	best, bestDistance := "", -1
 	for _, key := range keys {

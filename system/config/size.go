@@ -49,6 +49,8 @@ func ParseSize(text string) (Size, error) {
 }
 
 // String writes the size in the largest binary unit that keeps it exact; ParseSize reads the same size from it.
+// Decimal units are never written: a size that was given as 10GB comes back as the same number of bytes in another
+// unit.
 func (s Size) String() string {
 	names := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
 	n, i := int64(s), 0

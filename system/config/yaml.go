@@ -32,6 +32,8 @@ func (l *loader) yaml(path string, text []byte) error {
 
 // node applies what stands at key, "" for the whole document: a value where key is one, a section otherwise. It descends only into keys that exist, which bounds its depth whatever the file has,
 // anchors that contain themselves included.
+// Errors name the file and the line. null for a whole section is what is left when all of its lines are commented out,
+// so it is no mistake.
 func (l *loader) node(path, key string, n *yaml.Node) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -54,6 +56,7 @@ func (l *loader) node(path, key string, n *yaml.Node) error {
 }
 
 // mapping applies a section's entries, each key once: YAML leaves open which of two wins.
+// The keys are checked before what is below them is looked at, so the first wrong line is the one that is told.
 func (l *loader) mapping(path, prefix string, n *yaml.Node) error {
 	seen := make(map[string]bool)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -75,6 +78,7 @@ func (l *loader) mapping(path, prefix string, n *yaml.Node) error {
 }
 
 // isSection tells whether there are keys below key.
+// "" is none: the document itself is handled before.
 func (l *loader) isSection(key string) bool {
 	for _, k := range l.keys {
 		if strings.HasPrefix(k, key+".") {
@@ -86,6 +90,7 @@ func (l *loader) isSection(key string) bool {
 
 // value sets one key: scalars by their text, lists by their entries. Nothing (a key without a value, or ~) is refused: it could
 // mean the default, no value, or a line that was not finished.
+// The origin is kept with the value, for listings that say where each came from.
 func (l *loader) value(at string, f field, n *yaml.Node) error {
 	wrong := dfs.Errorf(dfs.InvalidArgument, "configure", at, "%s: want %s", f.key, f.kind())
 	switch {
@@ -109,6 +114,7 @@ func (l *loader) value(at string, f field, n *yaml.Node) error {
 }
 
 // list takes entries as they are: unlike in a flag, a comma is part of an entry here.
+// An empty sequence is an empty list, which is how a file takes back a default.
 func (l *loader) list(f field, n *yaml.Node, wrong error) error {
 	list := []string{}
 	for _, entry := range n.Content {
@@ -123,25 +129,30 @@ func (l *loader) list(f field, n *yaml.Node, wrong error) error {
 
 // tiers reads tiers entry by entry, for errors that name the line of the wrong one. A capacity that is missing is 0 here, and
 // refused by check.
+// A key that a tier has twice is refused, as it is in sections.
 func (l *loader) tiers(at string, f field, n *yaml.Node) error {
 	path := at[:strings.LastIndexByte(at, ':')]
 	tiers := []Tier{}
 	for _, entry := range n.Content {
 		var t Tier
 		names := []string{"name", "dir", "capacity"}
+		seen := make(map[string]bool)
 		for i := 0; i+1 < len(entry.Content); i += 2 {
 			name, text := entry.Content[i].Value, entry.Content[i+1].Value
 			var err error
-			switch name {
-			case "name":
+			switch {
+			case seen[name]:
+				err = dfs.Errorf(dfs.InvalidArgument, "configure", "", "%s is set twice: remove one", name)
+			case name == "name":
 				t.Name = text
-			case "dir":
+			case name == "dir":
 				t.Dir = text
-			case "capacity":
+			case name == "capacity":
 				t.Capacity, err = ParseSize(text)
 			default:
 				err = dfs.Errorf(dfs.InvalidArgument, "configure", "", "there is no key %s; the nearest is %s", name, nearest(name, names))
 			}
+			seen[name] = true
 			if err != nil {
 				return dfs.Errorf(dfs.InvalidArgument, "configure", place(path, entry.Content[i].Line), "%s: %s", f.key, dfs.DetailOf(err))
 			}

@@ -12,6 +12,8 @@ type Check func() error
 
 // Handler serves /metrics, /healthz (is the process in order: restart it if not) and /readyz (does it serve: send it
 // work). A nil check always passes.
+// Only GET (and HEAD) is answered. A check that fails is 503 with its text; a check that panics fails its request
+// alone, as net/http has it. Checks may run at the same time.
 func (r *Registry) Handler(healthy, ready Check) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.all, promhttp.HandlerOpts{Registry: r.all}))

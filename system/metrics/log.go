@@ -10,6 +10,8 @@ import (
 
 // NewLogger makes a logger that writes lines of the given format (text or json) from the given level (debug, info, warn,
 // error) on.
+// The level's and format's case does not matter. It writes nothing by itself, and never closes w. InvalidArgument for
+// other levels and formats, which says the ones that there are.
 func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var least slog.Level
 	if err := least.UnmarshalText([]byte(level)); err != nil {

@@ -20,6 +20,7 @@ import (
 )
 
 // UpConfig says what cluster to run in this process.
+// "As before" is what the last start in Dir was given (layout); a field that is left at zero there changes nothing.
 type UpConfig struct {
 	Dir      string // of all state; it is made if missing
 	Masters  int    // 1, 3 or 5; 0: as before, or 1
@@ -62,6 +63,7 @@ type Cluster struct {
 
 // Up runs an embedded cluster until ctx ends, and says on Out how to use it. An end of ctx is a clean stop and no error, also
 // when it comes before the cluster is ready.
+// It waits at most stopTimeout for the stop, and gives the first failure of either with that of the stop.
 func Up(ctx context.Context, h host.Host, cfg UpConfig) error {
 	c, err := StartCluster(h, cfg)
 	if err != nil {
@@ -83,6 +85,7 @@ func Up(ctx context.Context, h host.Host, cfg UpConfig) error {
 
 // StartCluster starts masters and workers in this process. It returns once a master leads; Ready waits for the rest. When
 // it fails, everything that was started is stopped. State is kept in cfg.Dir; a second start finds it, also after a crash.
+// Two clusters in one Dir are refused by the locks of the masters' state; two on one port by the ports.
 func StartCluster(h host.Host, cfg UpConfig) (*Cluster, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -161,6 +164,7 @@ func override[T comparable](to *T, from T) {
 }
 
 // check refuses what could not run. Even numbers of masters are refused since they survive no more failures than one less.
+// Everything is checked before anything is started or saved, so a refused start leaves the former layout.
 func (l layout) check() error {
 	if l.Masters != 1 && l.Masters != 3 && l.Masters != 5 {
 		return dfs.Errorf(dfs.InvalidArgument, "start cluster", "", "%d masters: want 1, 3 or 5", l.Masters)
@@ -217,6 +221,7 @@ func (c *Cluster) start(log *slog.Logger) error {
 }
 
 // led waits until a master leads, so that the workers find one at once.
+// It has a deadline of its own and no caller's: StartCluster either has a leader or stops what it started.
 func (c *Cluster) led() error {
 	ctx, cancel := c.h.WithTimeout(context.Background(), upReadyTimeout)
 	defer cancel()
@@ -268,6 +273,7 @@ func (c *Cluster) Masters() []string { return c.layout.masterAddresses() }
 
 // Ready waits until a master leads and every worker has registered with it, at most upReadyTimeout. Workers that are slow to
 // recover their tiers make it late, not wrong: it may be called again.
+// An end of ctx is its error, wrapped.
 func (c *Cluster) Ready(ctx context.Context) error {
 	ctx, cancel := c.h.WithTimeout(ctx, upReadyTimeout)
 	defer cancel()
@@ -291,6 +297,7 @@ func (c *Cluster) isReady() bool {
 
 // Stop ends workers first, so that masters hear of nothing lost, then masters. It stops all of them, whatever fails, and may
 // be called again, also beside the Stop of a single one.
+// ctx bounds each of them; the errors of all are joined.
 func (c *Cluster) Stop(ctx context.Context) error {
 	var errs []error
 	for _, w := range c.workers {
