@@ -13,12 +13,14 @@ import (
 	"github.com/forebay/forebay/system/rpc"
 )
 
+// adminCommand holds the operators' commands. They ask the configured masters themselves, by the Admin service, and need neither
+// a leader nor a session: they are for when something is wrong.
 func (a *app) adminCommand() *cobra.Command {
 	journal := group(&cobra.Command{Use: "journal", Short: "The masters' replicated log"}, a.quorumCommand(), a.checkpointCommand())
 	return group(&cobra.Command{Use: "admin", Short: "Operate a cluster"}, a.reportCommand(), a.doctorCommand(), journal)
 }
 
-// masterAnswer is what one master said, or why it did not.
+// masterAnswer is what one master said, or why it did not: either report or err is set.
 type masterAnswer struct {
 	address string
 	report  *pb.ReportResponse
@@ -90,7 +92,8 @@ func (a *app) reports(ctx context.Context) (answers []masterAnswer, err error) {
 	return answers, err
 }
 
-// serving is the leader's report, or any there is.
+// serving is the leader's report, or any there is; the error of one of those asked when there is none. A master that was cut off
+// may believe that it leads for a while: of two the first is taken.
 func serving(answers []masterAnswer) (*pb.ReportResponse, error) {
 	var any *pb.ReportResponse
 	var failed error
@@ -202,6 +205,7 @@ func (a *app) ago(nanos int64) string {
 	return a.h.Now().Sub(time.Unix(0, nanos)).Round(100*time.Millisecond).String() + " ago"
 }
 
+// doctorCommand's code is 1 for problems of the cluster, as test's is for false; what kept it from asking has its own code.
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Look for problems: exit code 1 if there are any", Args: cobra.NoArgs,
@@ -259,6 +263,7 @@ func diagnose(answers []masterAnswer) []string {
 	return problems
 }
 
+// checkpointCommand goes on after a master that cannot: each has a log and a disk of its own.
 func (a *app) checkpointCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "checkpoint", Short: "Take a checkpoint on each named master and trim its log", Args: cobra.NoArgs,

@@ -1,6 +1,3 @@
-// Package cli is the forebay command: it reads arguments and configuration, calls package client (for users), the Admin
-// service (for operators) or package node (to run a role), and prints. It owns the forms of output, the exit codes and
-// the handling of local files. It has no logic of the file system.
 package cli
 
 import (
@@ -33,7 +30,8 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
-// app is one run of the command.
+// app is one run of the command. Its methods are called by the command's goroutine, but for those of a transfer: complain is
+// then called under the transfer's lock, and a.out is left to the goroutine that prints.
 type app struct {
 	Streams
 	out     *bufio.Writer // of Out; flushed at the end and before waiting for long
@@ -45,6 +43,7 @@ type app struct {
 	started bool // a command runs: errors before that are usage errors
 }
 
+// globalFlags are those that every command has. They come before or after the command's name.
 type globalFlags struct {
 	config  string
 	masters []string
@@ -55,7 +54,9 @@ type globalFlags struct {
 	timeout time.Duration
 }
 
-// Main runs the command line and returns the exit code.
+// Main runs the command line and returns the exit code. environ is the whole environment that is looked at, as os.Environ gives
+// it; args are those after the program's name. The end of ctx is the user's interrupt: Main returns when what was begun has
+// been dropped. It reads streams.In only for put; a task that waits for input may outlive it, until the process ends.
 func Main(ctx context.Context, args []string, streams Streams, environ []string) int {
 	a := &app{Streams: streams, out: bufio.NewWriter(streams.Out), environ: environ, h: host.NewReal()}
 	root := a.root()
@@ -73,6 +74,8 @@ func Main(ctx context.Context, args []string, streams Streams, environ []string)
 	return a.exit(err)
 }
 
+// root is the tree of commands. Its PersistentPreRunE checks what all have in common, and is where a command begins to run:
+// cobra calls it after it has parsed and counted the arguments. No command may have one of its own, which would replace it.
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "forebay",
@@ -129,7 +132,8 @@ func group(cmd *cobra.Command, commands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// load resolves the configuration, once. more are flags of a command, by key.
+// load resolves the configuration, once. more are flags of a command, by key; a later call's are not looked at. --master names
+// the masters for whoever needs them, a client or a worker. An error is one of usage, or of a file that cannot be read.
 func (a *app) load(more map[string]config.Flag) (*config.Loaded, error) {
 	if a.config != nil {
 		return a.config, nil
@@ -151,7 +155,8 @@ func (a *app) load(more map[string]config.Flag) (*config.Loaded, error) {
 	return loaded, err
 }
 
-// connect makes the client, once.
+// connect makes the client, once; Main closes it. Nobody is asked yet. The client carries a name with which operators find its
+// session in the masters' reports.
 func (a *app) connect() (*client.Client, error) {
 	if a.client != nil {
 		return a.client, nil
@@ -178,7 +183,8 @@ func (a *app) connect() (*client.Client, error) {
 	return a.client, err
 }
 
-// identity is on whose behalf to act: what is configured, or the process's user and its groups.
+// identity is on whose behalf to act: what is configured, or the process's user and its groups. A configured user without
+// groups has none: the process's belong to somebody else. It is a claim; what the cluster makes of it is its affair.
 func identity(c config.Client) dfs.Identity {
 	id := dfs.Identity{User: c.User, Groups: c.Groups}
 	if id.User != "" {
@@ -212,7 +218,8 @@ func (a *app) run(do func(ctx context.Context, c *client.Client, args []string) 
 	}
 }
 
-// onPaths makes a command's RunE that does something for each path, going on after errors.
+// onPaths makes a command's RunE that does something for each path, going on after errors, one after the other and in their
+// order: what is printed for one is not mixed with that of another.
 func (a *app) onPaths(do func(ctx context.Context, c *client.Client, path dfs.Path) error) func(*cobra.Command, []string) error {
 	return a.run(func(ctx context.Context, c *client.Client, args []string) error {
 		var failed failures
@@ -231,13 +238,14 @@ func (a *app) onPaths(do func(ctx context.Context, c *client.Client, path dfs.Pa
 	})
 }
 
-// isTerminal tells whether a stream is one.
+// isTerminal tells whether a stream is one. What a test or another program puts in a stream's place is none.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// failures collects the errors of a command that goes on after each.
+// failures collects the errors of a command that goes on after each. It keeps the first alone, however many come. Callers that
+// share one between goroutines lock.
 type failures struct{ first error }
 
 // add prints err, if it is one, and remembers the first.

@@ -10,6 +10,8 @@ import (
 	"github.com/forebay/forebay/system/config"
 )
 
+// configCommand shows the configuration as any other command with the same flags, environment and file would have it. Neither of
+// its commands needs a cluster.
 func (a *app) configCommand() *cobra.Command {
 	var origin bool
 	show := &cobra.Command{
@@ -42,6 +44,7 @@ func (a *app) configCommand() *cobra.Command {
 	return group(&cobra.Command{Use: "config", Short: "Look at the configuration"}, show, keys)
 }
 
+// printSettings prints values as they could be set again. JSON has origins and meanings always: a script picks what it wants.
 func (a *app) printSettings(all []config.Setting, origin bool) error {
 	if a.asJSON() {
 		return a.printJSON(all)
@@ -61,6 +64,8 @@ func (a *app) printSettings(all []config.Setting, origin bool) error {
 	})
 }
 
+// versionCommand names the release, which the linker sets, and the commit, which the toolchain notes: a build of one's own has
+// only the latter.
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
@@ -77,7 +82,8 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-// commit is the commit that this binary was built from.
+// commit is the commit that this binary was built from, as far as it is known: a test's binary has none, and "modified" means
+// that the commit alone does not make this binary.
 func commit() string {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -29,6 +29,8 @@ const (
 	exitInterrupted = 130
 )
 
+// exitMeanings gives every kind of error its code. A kind is in it once; a test holds that none is missing. New kinds join the
+// code that asks the same of a script, and get a new one only when a script would do something else.
 var exitMeanings = []struct {
 	code    int
 	meaning string
@@ -56,7 +58,8 @@ var exitMeanings = []struct {
 // errFalse is the outcome of a test that is not true: exit code 1 without a word.
 var errFalse = errors.New("false")
 
-// exit prints err, unless it was printed already, and returns the exit code.
+// exit prints err, unless it was printed already, and returns the exit code. An error from before the command ran that is none of
+// ours is cobra's or the flags' own, about the command line: it has no kind yet.
 func (a *app) exit(err error) int {
 	switch {
 	case err == nil:
@@ -92,7 +95,8 @@ func exitCode(err error) int {
 	return exitError
 }
 
-// complain prints one line to standard error.
+// complain prints one line to standard error: control characters of names in it are escaped. An interrupt reads as one, and not
+// as the library's "context canceled".
 func (a *app) complain(err error) {
 	if errors.Is(err, context.Canceled) && !isDFS(err) {
 		err = errors.New("interrupted")

@@ -12,6 +12,7 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
+// fsCommand holds the users' commands: looking, reading, copying and changing names, attributes, the cache, mounts.
 func (a *app) fsCommand() *cobra.Command {
 	fs := &cobra.Command{
 		Use:   "fs",
@@ -112,6 +113,7 @@ func cachedShare(s *dfs.FileStatus) int64 {
 	return 100 * s.CachedBytes / s.Length
 }
 
+// statCommand prints one object for each path in JSON, since each has everything about one thing; jq reads them as they come.
 func (a *app) statCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "stat PATH...", Short: "Tell everything about paths", Args: cobra.MinimumNArgs(1),
@@ -171,6 +173,7 @@ func measure(ctx context.Context, c *client.Client, path dfs.Path, opts ...clien
 	return u, err
 }
 
+// duCommand asks for locations, which count has no use for: they make the master look up every block.
 func (a *app) duCommand() *cobra.Command {
 	var human bool
 	cmd := &cobra.Command{
@@ -194,6 +197,7 @@ func (a *app) countCommand() *cobra.Command {
 	}
 }
 
+// usageCommand measures each path by itself: a tree that is named twice, or lies in another, counts each time.
 func (a *app) usageCommand(opts []client.Option, line func(usage, io.Writer)) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		out := &listing{a: a}
@@ -257,6 +261,8 @@ func (a *app) testCommand() *cobra.Command {
 	return cmd
 }
 
+// locationCommand tells what the master last heard from workers; a block that nobody caches has none. Empty files and
+// directories have no blocks.
 func (a *app) locationCommand() *cobra.Command {
 	type location struct {
 		Block   uint32         `json:"block"`

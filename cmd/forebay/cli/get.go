@@ -13,6 +13,8 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
+// getCommand goes by what LOCAL is when it begins. With "-" the files are printed one after the other, and -r is not looked at:
+// a tree has no form on one stream.
 func (a *app) getCommand() *cobra.Command {
 	var flags copyFlags
 	cmd := &cobra.Command{
@@ -48,7 +50,8 @@ func (a *app) getCommand() *cobra.Command {
 	return cmd
 }
 
-// getter copies files and directories out.
+// getter copies files and directories out, with their permission bits. Files with the same name from different sources clash as
+// with any file that is there: without -f one of them gets the name, whole, and the others are errors.
 type getter struct {
 	t     *transfer
 	c     *client.Client
@@ -86,7 +89,8 @@ func (g *getter) file(s *dfs.FileStatus, target string) error {
 	return g.t.start(func() error { return g.copy(s, target) })
 }
 
-// copy writes a temporary file beside target and gives it its name when it is whole.
+// copy writes a temporary file beside target, on the same file system, and gives it its name when it is whole (INV-1). The look
+// before it spares reading what cannot be placed; place decides (INV-2). An error, an interrupt included, leaves nothing.
 func (g *getter) copy(s *dfs.FileStatus, target string) error {
 	if _, err := os.Lstat(target); err == nil && !g.flags.force {
 		return dfs.Errorf(dfs.AlreadyExists, "get", target, "local file: add -f to overwrite it")

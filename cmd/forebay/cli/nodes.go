@@ -15,7 +15,8 @@ import (
 	"github.com/forebay/forebay/system/node"
 )
 
-// nodeCommands run the roles of a cluster.
+// nodeCommands run the roles of a cluster, in the foreground: what keeps them running, and starts them again, is the machine's
+// supervisor.
 func (a *app) nodeCommands() []*cobra.Command {
 	return []*cobra.Command{
 		a.upCommand(),
@@ -33,6 +34,7 @@ func (a *app) logger(c *config.Config) (*slog.Logger, error) {
 	return metrics.NewLogger(a.Err, c.Log.Level, c.Log.Format)
 }
 
+// runRole runs a role until ctx ends, which is a clean stop and no error.
 type runRole func(ctx context.Context, h host.Host, cfg *config.Config, log *slog.Logger) error
 
 // roleCommand runs one process of a cluster until it is told to stop.
@@ -62,7 +64,8 @@ func (a *app) roleCommand(name, short string, run runRole, example string) *cobr
 	return cmd
 }
 
-// settings reads --set flags.
+// settings reads --set flags. Of two for one key the last wins. Whether a key exists, and takes the value, is told when the
+// configuration is loaded, as for a file's.
 func settings(set []string) (map[string]config.Flag, error) {
 	flags := make(map[string]config.Flag)
 	for _, s := range set {
@@ -75,7 +78,8 @@ func settings(set []string) (map[string]config.Flag, error) {
 	return flags, nil
 }
 
-// upCommand runs a whole cluster in this process.
+// upCommand runs a whole cluster in this process. It takes no configuration file: what its nodes need follows from --dir, so
+// that the same --dir is the same cluster. Its log goes to standard error, what users need to know to standard output.
 func (a *app) upCommand() *cobra.Command {
 	cfg := node.UpConfig{}
 	level := ""

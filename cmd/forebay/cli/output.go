@@ -14,7 +14,8 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// fileInfo is a file status as JSON has it.
+// fileInfo is a file status as JSON has it. Lengths are bytes, times RFC 3339, durations as Go writes them, mode octal text;
+// xattr's values are base64. cachedBytes is as the master last heard of it from workers, and 0 unless it was asked for.
 type fileInfo struct {
 	Path        string            `json:"path"`
 	Name        string            `json:"name"`
@@ -53,6 +54,7 @@ func describe(s *dfs.FileStatus) fileInfo {
 	}
 }
 
+// typeName is the only two types there are: links are none of the namespace's.
 func typeName(s *dfs.FileStatus) string {
 	if s.IsDir() {
 		return "directory"
@@ -91,7 +93,8 @@ func (a *app) printJSON(v any) error {
 	return e.Encode(v)
 }
 
-// table prints rows in columns, after a header.
+// table prints rows in columns, after a header whose names are separated by tabs. It holds all rows to find the widths: for
+// what may be endless there is listing. Cells are escaped, so that none breaks its row.
 func (a *app) table(header string, rows func(row func(cells ...any))) error {
 	t := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, header)
@@ -131,6 +134,7 @@ func (l *listing) add(asJSON any, line func(w io.Writer)) error {
 	return nil
 }
 
+// end closes the array; an empty one is an array, too. It comes also after an error, so that what was printed is JSON.
 func (l *listing) end() {
 	switch {
 	case !l.a.asJSON():

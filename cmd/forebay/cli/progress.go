@@ -11,7 +11,8 @@ import (
 // concurrently.
 type progress struct{ bar *progressbar.ProgressBar }
 
-// newProgress begins a bar. Its total grows with expect.
+// newProgress begins a bar. Its total grows with expect, since a walk finds files while others are copied already: the share
+// that it shows may fall. No bar is drawn in a pipe or a file, with --quiet, or with JSON, whose reader is no human.
 func (a *app) newProgress(what string) *progress {
 	if a.flags.quiet || a.asJSON() || !isTerminal(a.Err) {
 		return &progress{}
@@ -43,7 +44,8 @@ func (p *progress) end() {
 	}
 }
 
-// writer counts what passes to w.
+// writer counts what passes to w. Without a bar it is w itself, so that fast paths of w (ReadFrom, a file's copy in the kernel)
+// stay.
 func (p *progress) writer(w io.Writer) io.Writer {
 	if p.bar == nil {
 		return w
@@ -62,7 +64,7 @@ func (c countingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// reader counts what is read from r.
+// reader counts what is read from r; without a bar it is r itself.
 func (p *progress) reader(r io.Reader) io.Reader {
 	if p.bar == nil {
 		return r

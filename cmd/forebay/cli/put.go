@@ -14,7 +14,7 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// copyFlags are the flags of put, get and cp.
+// copyFlags are the flags of put, get and cp. Fewer jobs than one are one.
 type copyFlags struct {
 	recursive bool
 	force     bool
@@ -34,7 +34,7 @@ func (f *copyFlags) register(cmd *cobra.Command, writes bool) {
 	}
 }
 
-// options are the client's options for writing.
+// options are the client's options for writing. What is not given is left to the configuration. Errors are of usage.
 func (f *copyFlags) options() ([]client.Option, error) {
 	var opts []client.Option
 	if f.writeType != "" {
@@ -57,6 +57,8 @@ func (f *copyFlags) options() ([]client.Option, error) {
 	return opts, nil
 }
 
+// putCommand looks once whether the target is a directory, and then goes by that. Its sources are done in their order; an error
+// of one does not keep the others from being copied.
 func (a *app) putCommand() *cobra.Command {
 	var flags copyFlags
 	cmd := &cobra.Command{
@@ -105,7 +107,8 @@ func isDirectory(ctx context.Context, c *client.Client, path dfs.Path) (bool, er
 	return err == nil && s.IsDir(), err
 }
 
-// landing is where a local file goes.
+// landing is where a local file goes: the target itself, or its own name in it. The name is that of the path's end as the kernel
+// sees it, so that "." and ".." have one; a link's is its own and not that of what it leads to.
 func landing(target dfs.Path, into bool, source string) (dfs.Path, error) {
 	if !into {
 		return target, nil
@@ -124,7 +127,7 @@ func landing(target dfs.Path, into bool, source string) (dfs.Path, error) {
 	return target.Join(name), nil
 }
 
-// putter copies local files and directories in.
+// putter copies local files and directories in, and keeps their permission bits. Owners and times are the writer's.
 type putter struct {
 	t         *transfer
 	c         *client.Client
@@ -238,7 +241,8 @@ func (p *putter) tree(source string, target dfs.Path) error {
 	})
 }
 
-// below is the place of path, which lies below source, under target.
+// below is the place of path, which lies below source, under target. A name that the namespace refuses is an error: it is not
+// changed into another, which might be a neighbour's.
 func below(target dfs.Path, source, path string) (dfs.Path, error) {
 	relative, err := filepath.Rel(source, path)
 	if err != nil {
@@ -250,7 +254,7 @@ func below(target dfs.Path, source, path string) (dfs.Path, error) {
 	return dfs.ParsePath(string(target) + "/" + filepath.ToSlash(relative))
 }
 
-// localError gives an error of a local file its kind; nil is nil.
+// localError gives an error of a local file its kind; nil is nil, and an error that has a kind already is none of a local file.
 func localError(op, path string, err error) error {
 	if err == nil || isDFS(err) {
 		return err

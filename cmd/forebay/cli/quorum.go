@@ -56,7 +56,8 @@ func (a *app) quorumCommand() *cobra.Command {
 	return quorum
 }
 
-// atLeader asks master after master until one of them does not answer that it is not the leader, and prints the quorum.
+// atLeader fails with what the last one said when none leads, and at once with what the leader refuses: a change that may have
+// been made must not be tried elsewhere. It asks master after master until one of them does not answer that it is not the leader, and prints the quorum.
 func (a *app) atLeader(ctx context.Context, op string, call func(context.Context, pb.AdminClient) (*pb.QuorumResponse, error)) error {
 	var answer *pb.QuorumResponse
 	var failed error
@@ -95,6 +96,7 @@ func withHint(err error) error {
 	return err
 }
 
+// printQuorum prints members by their journal addresses, which is what add takes; clients use the leader's other one.
 func (a *app) printQuorum(q *pb.QuorumResponse) error {
 	if a.asJSON() {
 		return a.printJSON(q)
