@@ -27,7 +27,13 @@ func (l *leadership) remove(ctx context.Context, r namespace.Request, p dfs.Path
 // down. Workers that are persisting files below it hold no claim while they write; removeTree meets what they leave,
 // and publish takes back what comes even later.
 func (l *leadership) removeClaimed(ctx context.Context, r namespace.Request, p dfs.Path, op *proto.Remove) (*proto.Result, error) {
+	if err := l.e.FindIntent(&r); err != nil {
+		return nil, err
+	}
 	n, err := l.e.CheckRemove(r, p, op)
+	if r.Intended && dfs.IsKind(err, dfs.NotFound) { // a sync saw what the first try did to the store
+		return l.finish(ctx, string(p))(l.e.Acknowledge(ctx, r, p))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +43,8 @@ func (l *leadership) removeClaimed(ctx context.Context, r namespace.Request, p d
 		}
 	}
 	if !op.CacheOnly && mayBeInStore(n) {
-		if err := l.removeInStore(ctx, p, n.IsDir(), op.Recursive); err != nil {
+		err := l.changeStore(ctx, &r, func() error { return l.removeInStore(ctx, p, n.IsDir(), op.Recursive) })
+		if err != nil {
 			return nil, err
 		}
 	}

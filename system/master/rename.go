@@ -24,7 +24,17 @@ func (l *leadership) renameThrough(ctx context.Context, r namespace.Request, op 
 		return nil, err
 	}
 	return l.knownUnderClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) {
-		if err := l.renameInStore(ctx, r, from, to, op); err != nil {
+		if err := l.e.FindIntent(&r); err != nil {
+			return nil, err
+		}
+		source, err := l.e.CheckRename(r, from, to, op.NoReplace)
+		if r.Intended && dfs.IsKind(err, dfs.NotFound) && l.known(to) { // a sync saw what the first try did to the store
+			return l.finish(ctx, string(to))(l.e.Acknowledge(ctx, r, to))
+		}
+		if err == nil {
+			err = l.renameInStore(ctx, &r, source, from, to)
+		}
+		if err != nil {
 			return nil, err
 		}
 		return l.finish(ctx, string(to))(l.e.Rename(ctx, r, from, to, op, l.forget))
@@ -36,26 +46,28 @@ func (l *leadership) renameThrough(ctx context.Context, r namespace.Request, op 
 // here.
 // It is safe to run again after any failure: the store's rename either happened or did not, and both are recognised.
 // Both paths lie in one mount, which CheckRename has made sure of, so one store does it in one step.
-func (l *leadership) renameInStore(ctx context.Context, r namespace.Request, from, to dfs.Path, op *proto.Rename) error {
-	source, err := l.e.CheckRename(r, from, to, op.NoReplace)
-	if err != nil {
-		return err
-	}
+func (l *leadership) renameInStore(ctx context.Context, r *namespace.Request, source *inodestore.Inode, from, to dfs.Path) error {
 	src, err := l.placeOf(ctx, from)
 	if err != nil || src.store == nil {
 		return err
 	}
 	_, rel := l.m.machine.Mounts().Resolve(to)
 	if source.Persist != dfs.Persisted {
-		return renameUnpersisted(ctx, src, source, from, to, rel)
+		return l.changeStore(ctx, r, func() error { return renameUnpersisted(ctx, src, source, from, to, rel) })
 	}
-	err = src.store.Rename(ctx, src.rel, rel)
+	err = l.changeStore(ctx, r, func() error { return src.store.Rename(ctx, src.rel, rel) })
 	if dfs.IsKind(err, dfs.NotFound) {
 		if _, there := src.store.Stat(ctx, rel); there == nil {
 			return nil // an earlier try of this rename got so far
 		}
 	}
 	return dfs.Wrap(err, "rename in the under store", string(from))
+}
+
+// known tells whether the namespace has something at p.
+func (l *leadership) known(p dfs.Path) bool {
+	n, _, _, err := l.m.machine.Peek(p)
+	return err == nil && n != nil
 }
 
 // renameUnpersisted is for a source that the under store need not have. What it has at the target is replaced and must

@@ -65,6 +65,24 @@ func (l *leadership) knownUnderClaim(ctx context.Context, r namespace.Request, f
 	return l.underClaim(ctx, r, f, paths...)
 }
 
+// changeStore logs that this mutation is about to change the store, and changes it. When the store refuses, the intent goes
+// again; when nobody knows what it did, the intent stays for the retry.
+func (l *leadership) changeStore(ctx context.Context, r *namespace.Request, change func() error) error {
+	if err := l.e.Intend(ctx, r); err != nil {
+		return err
+	}
+	err := change()
+	switch dfs.KindOf(err) {
+	case dfs.DeadlineExceeded, dfs.Canceled, dfs.Unavailable, dfs.Unknown:
+		return err
+	}
+	if err != nil {
+		l.e.DropIntent(l.ctx, *r)
+		r.Intended = false
+	}
+	return err
+}
+
 // createThrough creates a file whose path must be looked for in the store first, or a new file would hide the store's.
 // The content comes later, by a worker; so nothing in the store changes here and no claim is needed.
 // Between the look and the evaluation somebody else may make the file, here or in the store; here the evaluator sees
@@ -86,13 +104,20 @@ func (l *leadership) makeDirectoryThrough(ctx context.Context, r namespace.Reque
 		return nil, err
 	}
 	return l.knownUnderClaim(ctx, r, func(r namespace.Request) (*proto.Result, error) {
+		if err := l.e.FindIntent(&r); err != nil {
+			return nil, err
+		}
 		exists, err := l.e.CheckMakeDirectory(r, p, op)
+		if r.Intended && (exists || dfs.IsKind(err, dfs.AlreadyExists)) { // it came from the store, where the first try made it
+			return l.finish(ctx, string(p))(l.e.AdoptDirectory(ctx, r, p, op))
+		}
 		if err != nil {
 			return nil, err
 		}
 		persist := at.store != nil && !op.MustCache
 		if persist && !exists {
-			if err := at.store.Mkdir(ctx, at.rel, op.Mode); err != nil {
+			err := l.changeStore(ctx, &r, func() error { return at.store.Mkdir(ctx, at.rel, op.Mode) })
+			if err != nil {
 				return nil, dfs.Wrap(err, "mkdir in the under store", string(p))
 			}
 		}

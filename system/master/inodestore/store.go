@@ -83,6 +83,7 @@ const (
 	TableTTL       Table = 't' // expiry ‖ inode id -> nothing
 	TablePersist   Table = 'p' // inode id -> what is to be persisted
 	TableOpenWrite Table = 'w' // inode id -> version, session, write type, parent id, name
+	TableIntent    Table = 'I' // session id ‖ sequence -> nothing: a mutation that may have changed an under store
 	TableGarbage   Table = 'g' // inode id of a removed directory -> what is left to remove below it
 )
 

@@ -82,6 +82,13 @@ func (e *Evaluator) CloseSession(ctx context.Context, id dfs.SessionID) error {
 		if err != nil {
 			return err
 		}
+		intents, err := e.intents(id)
+		if err != nil {
+			return err
+		}
+		for _, sequence := range intents {
+			t.deleteRecord(inodestore.TableIntent, intentKey(id, sequence))
+		}
 		t.deleteRecord(inodestore.TableSession, idKey(uint64(id)))
 		for _, inode := range writes {
 			if err := t.abandonOf(id, inode); err != nil {

@@ -93,7 +93,7 @@ func dump(t testing.TB, m *Machine) string {
 	}
 	walk(dfs.RootID, "")
 	for _, table := range []inodestore.Table{inodestore.TableMeta, inodestore.TableLocation, inodestore.TableSession, inodestore.TableTTL,
-		inodestore.TablePersist, inodestore.TableOpenWrite, inodestore.TableGarbage} {
+		inodestore.TablePersist, inodestore.TableOpenWrite, inodestore.TableGarbage, inodestore.TableIntent} {
 		if err := m.store.Records(table, nil, nil, func(k, v []byte) bool { fmt.Fprintf(&b, "%c %x=%x\n", table, k, v); return true }); err != nil {
 			t.Fatal(err)
 		}

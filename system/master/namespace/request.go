@@ -16,6 +16,7 @@ type Request struct {
 	Sequence   uint64 // 0: the master's own request, which nobody retries
 	AckedBelow uint64
 	Claim      *Claim // held by the caller: its own paths do not stop it
+	Intended   bool   // an intent is logged, which this mutation's entry removes (intent.go)
 	// OnlyIf, if set, is asked of the inode that the path leads to when the mutation is evaluated. The leader's own upkeep
 	// decides on a list that is old by then: another file may have the path, or the same file a new life.
 	OnlyIf func(*inodestore.Inode) bool

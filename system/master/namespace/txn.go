@@ -62,6 +62,9 @@ func (t *txn) newID() uint64 {
 func (t *txn) commit(r Request) *Ticket {
 	e := t.e
 	b := e.open
+	if r.Intended {
+		t.deleteRecord(inodestore.TableIntent, intentKey(r.Session, r.Sequence))
+	}
 	for i := range t.effects {
 		e.view.note(&t.effects[i], b.sequence)
 		b.bytes += t.effects[i].size()
