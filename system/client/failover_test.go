@@ -116,9 +116,8 @@ func failoverWriter(ctx context.Context, fs *client.Client, id int, stop *atomic
 	for ; !stop.Load(); rounds++ {
 		dir := dfs.MustPath(fmt.Sprintf("/w%d-%d", id, rounds))
 		steps := []func() error{
-			// A second execution answers AlreadyExists. MUST_CACHE, since a directory that the dead leader had made in the under
-			// store and not yet logged is loaded from there by the next one, which then refuses the retry.
-			func() error { return fs.Mkdir(ctx, dir, client.WithWriteType(dfs.WriteMustCache)) },
+			// A second execution answers AlreadyExists.
+			func() error { return fs.Mkdir(ctx, dir) },
 			func() error { return fs.WriteFile(ctx, dir.Join("f"), nil, client.WithWriteType(dfs.WriteMustCache)) },
 			func() error { return fs.RenameNoReplace(ctx, dir.Join("f"), dir.Join("g")) }, // NotFound
 			func() error { return fs.SetXattr(ctx, dir.Join("g"), "user.k", []byte("v"), client.XattrCreate) },

@@ -19,8 +19,8 @@ import (
 //     leadership ends. Nobody sees, or syncs, the store changed and the namespace not.
 //   - A run that begins anew looks for its remembered answer first.
 //
-// What remains is a leader that dies between the steps. The next leader's retry goes on from the changed store, if nobody
-// has synced the path before it.
+// What remains is a leader that dies between the steps. It has logged an intent before the first (namespace/intent.go), so
+// that the next leader's retry goes on from the changed store, also when a sync has seen the change meanwhile.
 
 // slowLimit bounds a run whose caller is gone. A store that hangs must not keep a slot and a claim for ever; the removal
 // of a large tree may take minutes.
