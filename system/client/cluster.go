@@ -58,7 +58,7 @@ func (c *Client) Mounts(ctx context.Context) ([]Mount, error) {
 // Workers lists all workers that the master knows, from the master itself, lost ones included. What it learns serves reads
 // and writes too.
 func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
-	loaded, err := c.core.workers.load(ctx)
+	loaded, err := c.core.workers.load(ctx, true)
 	return loaded.all, err
 }
 

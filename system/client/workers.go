@@ -29,6 +29,7 @@ type workerList struct {
 	mu       sync.Mutex
 	all      []Worker
 	live     *ring
+	version  uint64 // of the list, as the master told; 0: none
 	loaded   time.Time
 	patient  time.Time            // until then the list serves as it is: no master gave a newer one
 	stale    bool                 // a failure was seen since
@@ -90,7 +91,7 @@ func (w *workerList) refresh(ctx context.Context, all []Worker, live *ring) ([]W
 		defer cancel()
 		inner = bounded
 	}
-	loaded, err := w.load(inner)
+	loaded, err := w.load(inner, false)
 	switch {
 	case err == nil:
 		return loaded.all, loaded.live, nil
@@ -109,14 +110,27 @@ type loadedWorkers struct {
 	live *ring
 }
 
-// load asks the master and keeps its answer, whatever is known. It replaces the list as a whole: those who have the old one
+// load asks the master and keeps its answer. What is known may be told as unchanged, which costs neither side a list; with
+// anew it is told whole, with the figures of this moment. It replaces the list as a whole: those who have the old one
 // go on with it, unchanged. The order of its locks: loading, which the caller may hold, then mu.
-func (w *workerList) load(ctx context.Context) (loadedWorkers, error) {
+func (w *workerList) load(ctx context.Context, anew bool) (loadedWorkers, error) {
+	w.mu.Lock()
+	have, known := loadedWorkers{w.all, w.live}, w.version
+	w.mu.Unlock()
+	if anew {
+		known = 0
+	}
 	who := &rpc.Caller{Identity: rpc.IdentityToProto(w.c.cfg.Identity)}
-	list := &pb.Operation{Kind: &pb.Operation_ListWorkers{ListWorkers: &pb.ListWorkers{}}}
+	list := &pb.Operation{Kind: &pb.Operation_ListWorkers{ListWorkers: &pb.ListWorkers{Known: known}}}
 	result, _, err := w.c.execute(ctx, who, list, alone)
 	if err != nil {
 		return loadedWorkers{}, dfs.Wrap(err, "list workers", "")
+	}
+	if known != 0 && result.WorkersVersion == known {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.loaded, w.stale = w.c.h.Now(), false
+		return have, nil
 	}
 	var l loadedWorkers
 	var live []Worker
@@ -130,7 +144,7 @@ func (w *workerList) load(ctx context.Context) (loadedWorkers, error) {
 	l.live = newRing(live)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.all, w.live, w.loaded, w.stale = l.all, l.live, w.c.h.Now(), false
+	w.all, w.live, w.version, w.loaded, w.stale = l.all, l.live, result.WorkersVersion, w.c.h.Now(), false
 	return l, nil
 }
 

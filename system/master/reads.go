@@ -23,7 +23,7 @@ func (l *leadership) read(r inodestore.Reader, req *namespace.Request, op *proto
 	case *proto.Operation_ListMounts:
 		res = &proto.Result{Mounts: l.m.mounts(req, false)}
 	case *proto.Operation_ListWorkers:
-		res = &proto.Result{Workers: l.m.workerInfos()}
+		res = l.listWorkers(k.ListWorkers)
 	}
 	if err != nil {
 		res = errorResult(err)
@@ -105,6 +105,17 @@ func (m *Master) mounts(req *namespace.Request, secrets bool) []*proto.Mount {
 			Shared: mount.Shared, Options: options, SyncInterval: int64(mount.SyncInterval)})
 	}
 	return out
+}
+
+// listWorkers answers with the list, or with its version alone when the caller has this one. Versions of two leaderships
+// differ. A change in between is told with the version of before: the caller asks for it next time.
+func (l *leadership) listWorkers(op *proto.ListWorkers) *proto.Result {
+	const changesInTerm = 1 << 32
+	version := l.term*changesInTerm + l.m.workers.Version()
+	if op.Known == version {
+		return &proto.Result{WorkersVersion: version}
+	}
+	return &proto.Result{Workers: l.m.workerInfos(), WorkersVersion: version}
 }
 
 // workerInfos is the registry's list with the number of blocks that the map has of each. The two are read one after

@@ -544,18 +544,21 @@ func (*Operation_Load) isOperation_Kind() {}
 func (*Operation_AbandonFile) isOperation_Kind() {}
 
 type Result struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
-	Status        *FileStatus            `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
-	Entries       []*FileStatus          `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
-	NextToken     string                 `protobuf:"bytes,4,opt,name=next_token,json=nextToken,proto3" json:"next_token,omitempty"` // of a listing: give it as start_after for the next page; empty at the end
-	Blocks        []*BlockLocations      `protobuf:"bytes,5,rep,name=blocks,proto3" json:"blocks,omitempty"`
-	Mounts        []*Mount               `protobuf:"bytes,6,rep,name=mounts,proto3" json:"mounts,omitempty"`
-	Workers       []*WorkerInfo          `protobuf:"bytes,7,rep,name=workers,proto3" json:"workers,omitempty"`
-	Session       uint64                 `protobuf:"varint,8,opt,name=session,proto3" json:"session,omitempty"`
-	Count         int64                  `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"` // of files affected, where that is the answer
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Error     *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"`
+	Status    *FileStatus            `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	Entries   []*FileStatus          `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
+	NextToken string                 `protobuf:"bytes,4,opt,name=next_token,json=nextToken,proto3" json:"next_token,omitempty"` // of a listing: give it as start_after for the next page; empty at the end
+	Blocks    []*BlockLocations      `protobuf:"bytes,5,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	Mounts    []*Mount               `protobuf:"bytes,6,rep,name=mounts,proto3" json:"mounts,omitempty"`
+	Workers   []*WorkerInfo          `protobuf:"bytes,7,rep,name=workers,proto3" json:"workers,omitempty"`
+	Session   uint64                 `protobuf:"varint,8,opt,name=session,proto3" json:"session,omitempty"`
+	Count     int64                  `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"` // of files affected, where that is the answer
+	// Of a list of workers: it changes when a worker comes, goes, or changes its capacity, and is never 0. When it is the one
+	// that the caller knows, the list is left out: the caller's is as good.
+	WorkersVersion uint64 `protobuf:"varint,10,opt,name=workers_version,json=workersVersion,proto3" json:"workers_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
@@ -647,6 +650,13 @@ func (x *Result) GetSession() uint64 {
 func (x *Result) GetCount() int64 {
 	if x != nil {
 		return x.Count
+	}
+	return 0
+}
+
+func (x *Result) GetWorkersVersion() uint64 {
+	if x != nil {
+		return x.WorkersVersion
 	}
 	return 0
 }
@@ -970,6 +980,7 @@ func (*ListMounts) Descriptor() ([]byte, []int) {
 
 type ListWorkers struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Known         uint64                 `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"` // workers_version of the list that the caller has; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1002,6 +1013,13 @@ func (x *ListWorkers) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListWorkers.ProtoReflect.Descriptor instead.
 func (*ListWorkers) Descriptor() ([]byte, []int) {
 	return file_metadata_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListWorkers) GetKnown() uint64 {
+	if x != nil {
+		return x.Known
+	}
+	return 0
 }
 
 type OpenSession struct {
@@ -2115,7 +2133,7 @@ const file_metadata_proto_rawDesc = "" +
 	"\apersist\x18( \x01(\v2\x13.forebay.v1.PersistH\x00R\apersist\x12&\n" +
 	"\x04load\x18) \x01(\v2\x10.forebay.v1.LoadH\x00R\x04load\x12<\n" +
 	"\fabandon_file\x18* \x01(\v2\x17.forebay.v1.AbandonFileH\x00R\vabandonFileB\x06\n" +
-	"\x04kind\"\xf3\x02\n" +
+	"\x04kind\"\x9c\x03\n" +
 	"\x06Result\x12'\n" +
 	"\x05error\x18\x01 \x01(\v2\x11.forebay.v1.ErrorR\x05error\x12.\n" +
 	"\x06status\x18\x02 \x01(\v2\x16.forebay.v1.FileStatusR\x06status\x120\n" +
@@ -2126,7 +2144,9 @@ const file_metadata_proto_rawDesc = "" +
 	"\x06mounts\x18\x06 \x03(\v2\x11.forebay.v1.MountR\x06mounts\x120\n" +
 	"\aworkers\x18\a \x03(\v2\x16.forebay.v1.WorkerInfoR\aworkers\x12\x18\n" +
 	"\asession\x18\b \x01(\x04R\asession\x12\x14\n" +
-	"\x05count\x18\t \x01(\x03R\x05count\"\x87\x01\n" +
+	"\x05count\x18\t \x01(\x03R\x05count\x12'\n" +
+	"\x0fworkers_version\x18\n" +
+	" \x01(\x04R\x0eworkersVersion\"\x87\x01\n" +
 	"\tGetStatus\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1c\n" +
 	"\tlocations\x18\x02 \x01(\bR\tlocations\x12#\n" +
@@ -2151,8 +2171,9 @@ const file_metadata_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x18\n" +
 	"\aworkers\x18\x02 \x03(\tR\aworkers\"\f\n" +
 	"\n" +
-	"ListMounts\"\r\n" +
-	"\vListWorkers\";\n" +
+	"ListMounts\"#\n" +
+	"\vListWorkers\x12\x14\n" +
+	"\x05known\x18\x01 \x01(\x04R\x05known\";\n" +
 	"\vOpenSession\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x14\n" +
 	"\x05nonce\x18\x02 \x01(\x06R\x05nonce\"\r\n" +

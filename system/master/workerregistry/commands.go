@@ -1,6 +1,7 @@
 package workerregistry
 
 import (
+	"slices"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -26,11 +27,21 @@ func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (comman
 	}
 	w.lastSeen = now
 	if len(req.Tiers) > 0 {
+		if !sameOffer(w.info.Tiers, req.Tiers) {
+			r.version++
+		}
 		w.info.Tiers = req.Tiers
 	}
 	n := min(len(w.commands), commandsPerHeartbeat)
 	commands, w.commands = w.commands[:n:n], w.commands[n:]
 	return commands, true
+}
+
+// sameOffer tells whether two reports of a worker's tiers differ in use alone.
+func sameOffer(a, b []*proto.TierInfo) bool {
+	return slices.EqualFunc(a, b, func(x, y *proto.TierInfo) bool {
+		return x.Name == y.Name && x.CapacityBytes == y.CapacityBytes && x.Failed == y.Failed
+	})
 }
 
 // Tell queues a command for a live worker. A worker that is not live is told nothing: it registers before anything

@@ -38,6 +38,7 @@ type Registry struct {
 	mu      sync.Mutex
 	workers map[dfs.WorkerID]*worker
 	leases  uint64
+	version uint64 // counts changes of what placement depends on
 }
 
 // New makes an empty registry; a worker that is silent for lostAfter is lost.
@@ -56,6 +57,7 @@ func (r *Registry) Begin(info *proto.WorkerInfo, now time.Time) uint64 {
 		w.commands = old.commands
 	}
 	r.workers[dfs.WorkerID(info.Id)] = w
+	r.version++
 	return w.lease
 }
 
@@ -77,6 +79,7 @@ func (r *Registry) Complete(id dfs.WorkerID, lease uint64, now time.Time) bool {
 		return false
 	}
 	w.complete, w.lastSeen = true, now
+	r.version++
 	return true
 }
 
@@ -114,10 +117,12 @@ func (r *Registry) Expire(now time.Time) []dfs.WorkerID {
 	for id, w := range r.workers {
 		if w.live && now.Sub(w.lastSeen) > r.lostAfter {
 			w.live, w.complete, w.commands = false, false, nil
+			r.version++
 			lost = append(lost, id)
 		}
 		if !w.live && now.Sub(w.lastSeen) > forgetAfter {
 			delete(r.workers, id)
+			r.version++
 		}
 	}
 	sort.Slice(lost, func(i, j int) bool { return lost[i] < lost[j] })
@@ -146,6 +151,14 @@ func (r *Registry) Settled() bool {
 	return len(r.workers) > 0
 }
 
+// Version changes when a worker comes, goes, or changes the capacity that it offers; not with each heartbeat. Thousands of
+// clients ask for the list again and again, and hardly ever is there anything new in it.
+func (r *Registry) Version() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.version
+}
+
 // List tells about every known worker, by id.
 func (r *Registry) List() []*proto.WorkerInfo {
 	r.mu.Lock()
@@ -166,4 +179,5 @@ func (r *Registry) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.workers)
+	r.version++
 }
