@@ -1,6 +1,19 @@
 // Package cluster runs real Forebay processes on loopback, for the demo, the crash loop, benchmarks and checks: it
 // writes their configuration, starts, kills and restarts them, and waits until they serve. It knows nothing of what is
 // done with them. Everything lies in one directory, and nothing runs on after Close.
+//
+// # What is real
+//
+// The processes are the forebay binary with a configuration file each, as an operator would run them: their own memory, disks
+// below the directory, gRPC on loopback. So a kill is the kernel's, a restart reads what the last life left, and CPU time is that
+// of a process. What is not as in a data centre: one machine's disk, clock and cores are shared by all, and loopback loses
+// nothing.
+//
+// # Life of a node
+//
+// Start executes it, Ready waits until it serves, Kill and Stop end it and reap it, Start starts it again on its data and ports.
+// One that ends by itself is never started again: Ready reports it with the end of its log, since an experiment that went on
+// would be one of fewer nodes. A test that hangs or dies takes its processes along: the kernel kills them with their parent.
 package cluster
 
 import (

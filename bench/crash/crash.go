@@ -1,6 +1,25 @@
 // Package crash kills random masters and workers of a real cluster with SIGKILL, again and again, under a mixed load, and
 // checks that nothing acknowledged is lost, no byte is wrong, and the cluster serves again each time. Everything random
 // follows from one seed.
+//
+// # What is checked
+//
+// Four writers make, rename and remove files of every write type, each path once; two readers compare random ones; the breaker
+// kills, waits and starts again. A file counts as acknowledged when its write, and the rename after it, were answered without an
+// error. For these:
+//
+//   - INV-1: while things break, a read gives the acknowledged bytes or an error that is not NotFound. An error says "not now";
+//     NotFound and other bytes say something about the file that is not so.
+//   - INV-2: once all serve again, every acknowledged file reads as it was written. Workers were killed and not their disks, so
+//     that this holds for what only workers have, too.
+//   - INV-3: after each kill everything serves again within a minute.
+//
+// An operation that was refused may or may not have happened, and its path is not looked at again.
+//
+// # What is not
+//
+// SIGKILL loses nothing that was given to the kernel: lost power, torn and reordered writes are for the simulator and the tests of
+// the journal and the block store. Several kills at a time are not promised to be survived.
 package crash
 
 import (

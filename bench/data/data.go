@@ -1,5 +1,10 @@
 // Package data measures reads and writes of file data through a real cluster: cold and warm, large files and small ones,
 // and writes by type, with the CPU time of every process.
+//
+// Every byte that is read is compared with what was written, and a cold read is of files that nobody has read in this cluster: each
+// round has originals of its own. What the kernel has cached of them is not controlled: cold means cold for Forebay, and the
+// under store is this machine's memory. Compare cold with warm, and types of writes with each other, on one machine and in one
+// run; a rate by itself says little.
 package data
 
 import (

@@ -1,5 +1,9 @@
 // Package record keeps what an experiment measured: every run as a row of raw data, a manifest that says how to get it
 // again, and a table of medians. Nothing in a table is written by hand.
+//
+// An experiment makes a Recorder, adds a row for each run that counted, and in the end writes all of it, or nothing: an experiment
+// that failed writes no results. Rates and CPU times stand beside each other since a shared machine's rate is half the neighbours'
+// doing, while the work that an operation took is ours.
 package record
 
 import (

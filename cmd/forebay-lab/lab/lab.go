@@ -1,5 +1,10 @@
 // Package lab is forebay-lab's command tree. Each command runs one experiment of package bench on real processes and
-// exits with 0 only when every check of it held.
+// exits with 0 only when every check of it held. The experiments themselves, their checks included, are in bench (on processes) and
+// sim (in virtual time); here are flags, forms of output, and the refusal of flags that would make an experiment of nothing.
+//
+// Results go to standard output: a table, a report, or with --json one value. What happens meanwhile goes to standard error, but
+// for demo, whose story is its result, and crash, whose seed must be on the screen first. After an error there may be a part of a
+// report and never a line that says that all held.
 package lab
 
 import (
