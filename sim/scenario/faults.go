@@ -56,7 +56,7 @@ func cutZone(r *run, f Fault, _ int) func() {
 		}
 	}
 	r.w.Net.Partition(inside, outside)
-	return func() { r.w.Net.HealAll() }
+	return func() { r.w.Net.Join(inside, outside) }
 }
 
 // cutClient cuts one client after the other off from the masters, one way: it asks and hears nothing.
@@ -99,6 +99,7 @@ func cutLeader(r *run, _ Fault, _ int) func() {
 			others = append(others, n.Name())
 		}
 	}
-	r.w.Net.Partition([]string{r.cluster.Masters[i].Name()}, others)
-	return func() { r.w.Net.HealAll() }
+	leader := []string{r.cluster.Masters[i].Name()}
+	r.w.Net.Partition(leader, others)
+	return func() { r.w.Net.Join(leader, others) } // and not what other faults cut meanwhile
 }

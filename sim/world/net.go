@@ -80,7 +80,10 @@ func (n *Net) Heal(from, to string) { delete(n.cut, [2]string{from, to}) }
 // HealAll undoes all cuts.
 func (n *Net) HealAll() { clear(n.cut) }
 
-func (n *Net) isCut(from, to *nic) bool { return n.cut[[2]string{from.node, to.node}] != 0 }
+// IsCut tells whether what goes from one node to another is stopped.
+func (n *Net) IsCut(from, to string) bool { return n.cut[[2]string{from, to}] != 0 }
+
+func (n *Net) isCut(from, to *nic) bool { return n.IsCut(from.node, to.node) }
 
 // Partition cuts every node of a from every node of b, both ways.
 func (n *Net) Partition(a, b []string) {
@@ -88,6 +91,16 @@ func (n *Net) Partition(a, b []string) {
 		for _, y := range b {
 			n.Cut(x, y)
 			n.Cut(y, x)
+		}
+	}
+}
+
+// Join undoes Partition, and leaves other cuts as they are.
+func (n *Net) Join(a, b []string) {
+	for _, x := range a {
+		for _, y := range b {
+			n.Heal(x, y)
+			n.Heal(y, x)
 		}
 	}
 }
