@@ -25,7 +25,7 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// run is one run of a scenario.
+// run is one run of a scenario. It is used by the tasks of the world, one at a time, and needs no lock.
 type run struct {
 	s       *Scenario
 	w       *world.World
@@ -96,7 +96,8 @@ func (r *run) advance(ctx context.Context, progress io.Writer) error {
 	return nil
 }
 
-// violation notes what must never be.
+// violation notes what must never be. It does not end the run: what follows from a first violation may show where it came
+// from. The first twenty are told in full, all are counted, and each is part of the history.
 func (r *run) violation(format string, args ...any) {
 	const most = 20
 	r.report.ViolationCount++

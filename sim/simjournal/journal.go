@@ -41,7 +41,8 @@ func (m *Member) Barrier(ctx context.Context) error {
 	return m.commitOwn(ctx, "barrier", entry{})
 }
 
-// commitOwn appends an entry of the journal's own and waits until it is applied here.
+// commitOwn appends an entry of the journal's own and waits until it is applied here. It is NotLeader when leadership was
+// lost first: the entry may be committed all the same, by the next leader.
 func (m *Member) commitOwn(ctx context.Context, op string, e entry) error {
 	if m.over() {
 		return errClosed(op)
@@ -135,7 +136,9 @@ func (m *Member) changeMembers(ctx context.Context, op string, all []journal.Mem
 	return done(ctx)
 }
 
-// commitOwnAsync appends at once, and returns how to wait for the rest.
+// commitOwnAsync appends at once, and returns how to wait for the rest: changeMembers acts on the new membership between
+// the two, since it counts from the moment when it is in the log (section 4.1 of Ongaro's dissertation). Unlike commitOwn
+// it goes on when this member stops leading within the term: it may have led itself out.
 func (m *Member) commitOwnAsync(op string, e entry) func(context.Context) error {
 	term := m.s.term
 	index := m.append(e)
@@ -254,7 +257,7 @@ func (m *Member) Snapshot(ctx context.Context) (uint64, error) {
 	return index, ctx.Err()
 }
 
-// membersAt is the membership as of an index.
+// membersAt is the membership as of an index, which a snapshot must carry: later changes may still be cut off.
 func (m *Member) membersAt(index uint64) []journal.Member {
 	for i := index; i > m.s.trimmed; i-- {
 		if e := m.s.at(i); e.members != nil {
@@ -267,7 +270,7 @@ func (m *Member) membersAt(index uint64) []journal.Member {
 	return m.q.founded
 }
 
-// firstUnflushed is the first entry that the state machine would need again after a crash.
+// firstUnflushed is the first entry that the state machine would need again after a crash: the log is trimmed no further.
 func (m *Member) firstUnflushed() uint64 { return m.firstDataAfter(m.sm.FlushedIndex()) }
 
 // sendSnapshot brings up a peer that needs entries which the log no longer has.

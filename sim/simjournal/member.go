@@ -134,8 +134,10 @@ func (m *Member) firstDataAfter(index uint64) uint64 {
 	return m.s.last() + 1
 }
 
+// now is the world's time, not the node's clock: a skewed clock does not disturb who leads, as a monotonic one would not.
 func (m *Member) now() time.Duration { return m.q.w.Sched.Elapsed() }
 
+// electionTimeout is one to two heartbeats, at random, so that members do not stand against each other for ever.
 func (m *Member) electionTimeout() time.Duration {
 	h := m.q.timing.Heartbeat
 	return h + time.Duration(m.node.Rand().Int64N(int64(h)))
@@ -172,6 +174,7 @@ func (m *Member) untilOr(d time.Duration, ok func() bool) bool {
 	return !m.over()
 }
 
+// members is the membership by which this member counts majorities: the last in its log, committed or not.
 func (m *Member) members() []journal.Member { return m.s.members(m.q.founded) }
 
 func (m *Member) isMember() bool {
@@ -200,7 +203,8 @@ func (m *Member) majority(ok func(id string) bool) bool {
 	return n > len(all)/2
 }
 
-// send has a member do something, if it lives and is reached.
+// send has a member do something, if it lives and is reached. do runs as a task of the receiver; a message may be lost,
+// come late, or overtake another, so that each carries the term and what else its receiver must check.
 func (m *Member) send(to, name string, bytes int, do func(p *Member)) {
 	node := m.q.nodes[to]
 	if node == nil || m.over() {
@@ -240,10 +244,12 @@ func (m *Member) lose() {
 
 func sortedKeys(all map[uint64]*pending) []uint64 { return slices.Sorted(maps.Keys(all)) }
 
+// errClosed says that this member has ended; another may still serve the caller.
 func errClosed(op string) error {
 	return dfs.Errorf(dfs.Unavailable, op, "", "the journal is closed")
 }
 
+// notLeader is for what was refused and so had no effect here. Of a proposal under way lose says that it is open.
 func (m *Member) notLeader(op string) error {
 	return dfs.Errorf(dfs.NotLeader, op, "", "another member leads, or none does yet: ask for the leader and retry")
 }

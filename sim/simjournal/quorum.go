@@ -7,6 +7,27 @@
 // What a member must not lose lies in its store, which outlives the process: term, vote, log and snapshot. An append takes
 // effect there when the disk has synced it; a crash takes the store back to what was synced. Everything else is the
 // member's memory and goes with it.
+//
+// # What holds
+//
+// INV-1: a term has at most one leader: a vote is in the store, and synced, before it is given. INV-2: two logs that have
+// an entry of one index and term agree up to it: a follower takes entries only behind one that it shares with the leader.
+// INV-3: what is committed stays: a leader counts a majority for entries of its own term only, and a vote goes to nobody
+// whose log is behind. INV-4: the state machine never has an entry that the log, after a crash, could miss: it is given
+// committed entries only, and those only when they are synced here, too. Member.take panics when a committed entry would be overwritten.
+//
+// # The life of a proposal
+//
+// Propose waits for one of a few slots, appends to the leader's log, and returns. The sync task makes the log safe, all
+// that has come meanwhile at once, while a replicate task for each peer sends it what it lacks, one message at a time.
+// Each answer and each sync may advance the commit index; the apply task then gives the entries to the state machine and
+// answers their proposers. A leader that steps down answers them NotLeader: the outcome is open.
+//
+// # Waiting
+//
+// A member's tasks wait for conditions on its fields (Member.until): whatever changes a field calls change, which wakes
+// all of them. Whoever has waited looks again at everything it knew: the term, the role and the log may be others, and the
+// member may be over. Code between two waits is atomic, since one task runs at a time.
 package simjournal
 
 import (

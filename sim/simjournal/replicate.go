@@ -58,7 +58,8 @@ func (m *Member) advance() {
 	}
 }
 
-// replicate keeps one peer up to date for one term: a message at a time, at least one in each beat.
+// replicate keeps one peer up to date for one term: a message at a time, at least one in each beat. A
+// message is under way until its answer or, since either may be lost, for a heartbeat at most.
 func (m *Member) replicate(id string, term uint64) {
 	p := m.peers[id]
 	beat := m.q.timing.Heartbeat / beatsInHeartbeat
@@ -123,7 +124,9 @@ func (m *Member) sendEntries(id string, p *progress, term uint64) {
 	})
 }
 
-// answered takes a follower's answer: how far its log agrees with ours.
+// answered takes a follower's answer: how far its log agrees with ours. A later term ends the leadership; answers to an
+// earlier one are ignored. match never goes back, since what a follower has synced stays, while next goes back by at least
+// one with each refusal, so that the search for where the logs agree ends.
 func (m *Member) answered(p *progress, term uint64, ok bool, match, theirs, round uint64) {
 	if theirs > m.s.term {
 		m.heard = m.now()
@@ -187,9 +190,13 @@ func (m *Member) take(e entry) {
 	m.s.log = append(m.s.log, e)
 }
 
+// ready is how far the state machine may go: what is committed and safe here. A leader can commit by its followers' syncs
+// before its own, and a state that had such an entry would be ahead of its log after a crash (INV-4).
+func (m *Member) ready() uint64 { return min(m.commit, m.s.synced) }
+
 // applyLog hands committed entries to the state machine in order.
 func (m *Member) applyLog() {
-	for m.until(m.ctx, "", func() bool { return m.commit > m.applied }) == nil {
+	for m.until(m.ctx, "", func() bool { return m.ready() > m.applied }) == nil {
 		if m.applying.Lock(m.ctx) != nil {
 			return
 		}
@@ -203,7 +210,7 @@ func (m *Member) applySome() {
 	var batch []journal.Entry
 	var all []entry
 	have := m.sm.AppliedIndex()
-	for i := m.applied + 1; i <= m.commit && len(all) < maxBatch; i++ {
+	for i := m.applied + 1; i <= m.ready() && len(all) < maxBatch; i++ {
 		e := m.s.at(i)
 		if e == nil { // a snapshot came meanwhile
 			return
@@ -236,7 +243,8 @@ func (m *Member) applySome() {
 	}
 }
 
-// pending is a proposal under way.
+// pending is a proposal under way. It holds a slot of Member.slots until it is resolved, once, by whatever ends it first:
+// its application, a loss of leadership, or Close. A crash resolves nothing, since the proposer died with its node.
 type pending struct {
 	m     *Member
 	term  uint64

@@ -566,3 +566,26 @@ func TestOpenRefusesLoss(t *testing.T) {
 }
 
 func newRecorder(f *fleet, i int) *journaltest.Recorder { return journaltest.NewRecorder(f.nodes[i]) }
+
+// TestAppliesWhatIsSafe (INV-4): a leader whose followers commit an entry before its own disk has it applies it only then: a
+// state that is ahead of its log could not be opened after a crash.
+func TestAppliesWhatIsSafe(t *testing.T) {
+	f, m := single(t, terms(1, 2, 3), 3)
+	m.q.timing.Sync = 50 * time.Millisecond
+	f.as(0, func() {
+		m.role, m.term = leader, 3
+		m.peers = map[string]*progress{"m2": {match: 3, heard: m.now()}, "m3": {match: 3, heard: m.now()}}
+		m.s.synced = 2
+		m.advance()
+		m.change()
+		_ = f.nodes[0].Sleep(background, 10*time.Millisecond)
+		if m.commit != 3 || f.sms[0].AppliedIndex() != 2 {
+			t.Errorf("committed %d, applied %d, want 3 and 2", m.commit, f.sms[0].AppliedIndex())
+		}
+		_ = f.nodes[0].Sleep(background, 60*time.Millisecond)
+		if f.sms[0].AppliedIndex() != 3 {
+			t.Errorf("applied %d after the sync, want 3", f.sms[0].AppliedIndex())
+		}
+		m.role = follower
+	})
+}

@@ -67,7 +67,8 @@ func (c codec) decode(f frame, into any) error {
 	return nil
 }
 
-// half is one direction of a call, as its receiver sees it.
+// half is one direction of a call, as its receiver sees it. queue holds no more than the window and one message, since the
+// sender counts what was not given back: a message larger than the room is sent when there is any.
 type half struct {
 	queue    []frame
 	closed   bool // no more messages come: half-closed, or the status is here
@@ -86,7 +87,8 @@ func set(e *host.Event) {
 	}
 }
 
-// call is one RPC: unary or a stream.
+// call is one RPC: unary or a stream. Its fields are of both ends; what one end may know of the other came through a pipe.
+// finished is the client's end of it and served the server's, in any order.
 type call struct {
 	x      *session
 	method string

@@ -21,6 +21,7 @@ type session struct {
 	gone     bool    // neither end knows it any more
 }
 
+// connect makes the connection at both ends at once: the round trip that it takes was waited for by conn.connect.
 func (n *Net) connect(client *Node, s *server) *session {
 	x := &session{client: client, server: s, lives: [2]int{client.life, s.node.life},
 		c2s: &pipe{net: n, from: client.nic, to: s.node.nic}, s2c: &pipe{net: n, from: s.node.nic, to: client.nic}}
@@ -33,6 +34,8 @@ func (x *session) between(from, to string) bool {
 	c, s := x.client.name, x.server.node.name
 	return c == from && s == to || c == to && s == from
 }
+
+// The two lives end a session's use at one end: what a new life of the node does has nothing to do with it.
 
 func (x *session) clientLives() bool { return x.client.life == x.lives[0] && x.client.Alive() }
 func (x *session) serverLives() bool {

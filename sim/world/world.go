@@ -5,6 +5,26 @@
 // "name:port", and others dial that. Crash ends its tasks, loses what its disk had not synced, and resets its connections;
 // Restart gives it a new life on the disk that is left. Partitions, loss and slow links are the network's (Net).
 //
+// # The life of a call
+//
+// A conn connects at its first call: a round trip, then a session, which is two pipes, one each way. Each call sends its
+// header through one pipe, in order with all that the connection carries; on arrival a task of the server's node runs the
+// handler, and the status comes back behind the messages. Every message is encoded when it is sent and decoded when it is
+// received, so that the ends share nothing. A call ends at its client once, by the first of: its status, its context's
+// end, the connection's end; and at its server when the handler returns, whose context the latter two end as well.
+//
+// # What dies how
+//
+// A crash ends the node's tasks where they wait, and only then tells anybody: peers hear of it a message later, or when
+// their keep-alive finds out if the way is cut. Nothing of an earlier life acts in a later one: sessions, servers and
+// posted messages know the life that they belong to. Crash and Restart are called between tasks, by timers or between
+// runs; cuts, loss and clocks may be changed by anybody at any time.
+//
+// # Time
+//
+// The disk charges the running task (sched.Spend), since file operations may be called under a lock; the network and the
+// cores make tasks wait. Each has a queue that is a single number: when it is free again.
+//
 // What a run does follows from its seed alone: the scheduler's, and one stream of randomness for each node and for the
 // network, so that one more message somewhere does not change what a disk elsewhere loses.
 package world
