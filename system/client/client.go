@@ -11,6 +11,9 @@ import (
 )
 
 // Client is one identity's view of a cluster. The zero value is of no use: make the first one with New, others with As.
+//
+// A view holds nothing that must be given back, beside what all views share. mu guards memory, and is not held while
+// anything waits.
 type Client struct {
 	core  *core
 	who   dfs.Identity
@@ -21,6 +24,7 @@ type Client struct {
 }
 
 // core is what all identities of a client share.
+// Everything in it is made by New and lives until Close. Its parts have locks of their own; itself it needs none.
 type core struct {
 	h        host.Host
 	cfg      Config
@@ -70,6 +74,7 @@ func (c *Client) Identity() dfs.Identity { return c.who }
 // Close ends the client and all views of it. Operations under way fail with Canceled, later ones too; open Files and
 // Writers fail with their next request. It does not end the sessions at the master, which forgets them by itself. It may
 // be called more than once.
+// Its error is of connections that failed to close; the client is closed all the same.
 func (c *Client) Close() error {
 	c.core.end()
 	c.core.masters.close()

@@ -57,6 +57,7 @@ func (c *Client) Mounts(ctx context.Context) ([]Mount, error) {
 
 // Workers lists all workers that the master knows, from the master itself, lost ones included. What it learns serves reads
 // and writes too.
+// After an error the list is nil: readers may go on with an old one, but whoever asks here wants to know how things are.
 func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 	loaded, err := c.core.workers.load(ctx, true)
 	return loaded.all, err
@@ -114,6 +115,8 @@ func (c *Client) LoadMetadata(ctx context.Context, path dfs.Path, recursive bool
 }
 
 // counted runs an operation that may take long and answers with a number.
+// The number is that of the one execution that counts, however many attempts it took (contract C2). An error leaves it open
+// how many files were reached before; the operation may be asked for again.
 func (c *Client) counted(ctx context.Context, op string, path dfs.Path, operation *pb.Operation) (int64, error) {
 	result, err := c.mutate(ctx, op, string(path), operation, alone)
 	if err != nil {

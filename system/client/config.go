@@ -66,6 +66,7 @@ func setDefault[T int64 | time.Duration](value *T, standard T) {
 }
 
 // options are the settings of one call.
+// What is zero means the master's or the mount's own setting, where there is one.
 type options struct {
 	readType    dfs.ReadType
 	writeType   dfs.WriteType
@@ -89,9 +90,11 @@ type Option func(*options)
 func WithReadType(t dfs.ReadType) Option { return func(o *options) { o.readType = t } }
 
 // WithWriteType says where data must be before Close returns.
+// MUST_CACHE data dies with its workers, ASYNC_THROUGH data until it is persisted.
 func WithWriteType(t dfs.WriteType) Option { return func(o *options) { o.writeType = t } }
 
 // WithBlockSize sets a new file's block size in bytes.
+// 0 is the master's default. A reader and a worker learn it from the file, so that it can be chosen for each.
 func WithBlockSize(bytes int64) Option { return func(o *options) { o.blockSize = bytes } }
 
 // WithDurableReplicas sets how many workers must have a block of an ASYNC_THROUGH write before it is acknowledged.
@@ -103,6 +106,7 @@ func WithReplication(least, most int32) Option {
 }
 
 // WithMode sets a new file's or directory's permission bits.
+// Without it a file gets 0o644 and a directory 0o755.
 func WithMode(mode uint32) Option { return func(o *options) { o.mode = mode } }
 
 // WithOverwrite lets Create replace a file that exists.
@@ -134,6 +138,7 @@ func (c *Client) options(given []Option) options {
 }
 
 // syncFields are the two sync fields of a request.
+// Without override the master goes by the mount's own interval.
 func (o *options) syncFields() (interval int64, override bool) {
 	if o.sync == nil {
 		return 0, false

@@ -20,6 +20,7 @@ type Stats struct {
 	CorruptChunks  int64 // chunks whose checksum did not match; each was asked for again
 }
 
+// counters are the same as they are counted: one for all views of a client, without a lock.
 type counters struct {
 	bytesRead, bytesFromCache, bytesWritten, failovers, corruptChunks atomic.Int64
 }
@@ -42,6 +43,9 @@ const (
 
 // content is one version of a file, and where its blocks were found to be. It is shared by all reads of an open file, and
 // safe for them: what it knows only grows, gets forgotten, or is replaced as a whole.
+//
+// mu guards memory and is not held while a master is asked, so that two readers may learn the same twice. What was learned
+// later wins; either is a guess, which a worker that does not have the block corrects.
 type content struct {
 	c      *Client
 	status *dfs.FileStatus
@@ -88,6 +92,9 @@ func (t *content) blockAt(offset int64) (index uint32, end int64) {
 
 // candidates lists the workers to ask for a block, best first. It is never empty without an error. Unavailable asks to try
 // again, in a moment; Stale to open the file again; DataLost says that the block is gone.
+//
+// Of a persisted file any worker can serve, and the first maxCandidates in rank are given. Of another one all live holders
+// are, however many: nobody else has the bytes.
 func (t *content) candidates(ctx context.Context, index uint32) ([]*Worker, error) {
 	all, live, err := t.c.core.workers.get(ctx)
 	if err != nil {
@@ -139,6 +146,9 @@ func (t *content) fillers(ranked []*Worker) ([]*Worker, error) {
 
 // withoutHolder decides what it means that no live worker is known to hold a block that was not persisted when the file
 // was opened: it has been persisted meanwhile, the version is gone, its holders are still registering, or it is lost.
+//
+// The order of these questions keeps a read from calling data lost that is not: DataLost comes only when the version is
+// still the current one, is in no under store, and every live worker has registered what it holds.
 func (t *content) withoutHolder(ctx context.Context, index uint32, all []Worker, ranked []*Worker) ([]*Worker, error) {
 	t.forget(index)
 	path := t.status.Path
@@ -173,6 +183,8 @@ func (t *content) withoutHolder(ctx context.Context, index uint32, all []Worker,
 
 // holdersOf tells which workers hold a block, asking the master for it and its successors when it is not known. Blocks that
 // nobody holds are not remembered: that can change at any moment. Two readers may ask for the same at the same time.
+// At the bound everything is forgotten at once: a sequential reader asks for the next blocks anyway, and a random one over
+// so many blocks gains little from what it knew.
 func (t *content) holdersOf(ctx context.Context, index uint32) ([]dfs.WorkerID, error) {
 	t.mu.Lock()
 	holders, known := t.holders[index]

@@ -10,6 +10,8 @@ import (
 )
 
 // ReadFile returns a file's whole content, all of one version. Stale: it changed while its last part was being read.
+// When the version was gone before its first byte came, the current one is read instead, unless it is longer: that is Stale
+// as well, and the next try reads it.
 func (c *Client) ReadFile(ctx context.Context, path dfs.Path, opts ...Option) ([]byte, error) {
 	f, err := c.Open(ctx, path, opts...)
 	if err != nil {
@@ -44,6 +46,9 @@ func (c *Client) WriteFile(ctx context.Context, path dfs.Path, data []byte, opts
 
 // Copy copies one file within the namespace, through this client, with its mode. The target must not exist unless
 // WithOverwrite says so; options are those of Create.
+//
+// The bytes pass through this process. Owner, TTL, replication and extended attributes are not copied: the target is a new
+// file of this client's identity. When it fails the target is as it was, as with WriteFile.
 func (c *Client) Copy(ctx context.Context, source, target dfs.Path, opts ...Option) error {
 	f, err := c.Open(ctx, source)
 	if err != nil {
@@ -64,6 +69,9 @@ type WalkFunc func(path dfs.Path, status *dfs.FileStatus, err error) error
 
 // WalkDir walks the tree at root in the order of names, parents before their children, at constant memory for each
 // level.
+//
+// It is no snapshot. A directory that is removed between its visit and its listing is visited twice, the second time with
+// the error; whether the walk goes on is visit's to say.
 func (c *Client) WalkDir(ctx context.Context, root dfs.Path, visit WalkFunc, opts ...Option) error {
 	status, err := c.Stat(ctx, root, opts...)
 	if err != nil {

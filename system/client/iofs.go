@@ -39,6 +39,8 @@ func (t *treeFS) path(op, name string) (dfs.Path, error) {
 }
 
 // fsError is err as io/fs wants it: a *fs.PathError that errors.Is compares with fs.ErrNotExist and its like.
+// NotDirectory counts as what does not exist, since io/fs has no error for it. The dfs.Error stays in the chain, so that
+// callers who know this package can match its kind.
 func fsError(op, name string, err error) error {
 	if err == nil {
 		return nil
@@ -54,6 +56,8 @@ func fsError(op, name string, err error) error {
 }
 
 // Open implements fs.FS.
+// A file is opened from the status that told that it is one: that spares a question, and reads get the version of that
+// moment (contract C4).
 func (t *treeFS) Open(name string) (fs.File, error) {
 	path, err := t.path("open", name)
 	if err != nil {
@@ -117,6 +121,8 @@ type fsFile struct{ *File }
 func (f *fsFile) Stat() (fs.FileInfo, error) { return NewFileInfo(f.Status()), nil }
 
 // fsDirectory is an open directory.
+// It is for one task at a time. It holds one page of entries and nothing at the master: the last name is the place to go on
+// from, so that a failover in the middle of a listing does not show.
 type fsDirectory struct {
 	t      *treeFS
 	name   string
@@ -138,6 +144,7 @@ func (d *fsDirectory) Read([]byte) (int, error) {
 func (d *fsDirectory) Close() error { return nil }
 
 // ReadDir implements fs.ReadDirFile. Entries that were read before an error come with it, as io/fs asks.
+// With n <= 0 everything that is left is gathered in memory.
 func (d *fsDirectory) ReadDir(n int) (entries []fs.DirEntry, err error) {
 	for n <= 0 || len(entries) < n {
 		status, err := d.next()
@@ -157,6 +164,7 @@ func (d *fsDirectory) ReadDir(n int) (entries []fs.DirEntry, err error) {
 
 // next returns the next entry, or io.EOF. It pages by itself: an iterator pulled by coroutines could not wait in the
 // simulator.
+// An error leaves the place as it is: the next call asks for the same page again.
 func (d *fsDirectory) next() (*dfs.FileStatus, error) {
 	for len(d.page) == 0 {
 		if d.listed {

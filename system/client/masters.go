@@ -16,6 +16,10 @@ const maxMasters = 16
 
 // masters knows the addresses of the masters, and which of them probably leads. All callers share that guess, so that
 // after a failover one caller's discovery serves all.
+//
+// INV-1: addresses is never empty and never shrinks, and current is in it: there is always somebody to ask.
+//
+// mu is not held while a master is asked, and making a connection does not wait.
 type masters struct {
 	h     host.Host
 	conns *rpc.Pool
@@ -43,6 +47,7 @@ func newMasters(h host.Host, conns *rpc.Pool, cfg Config) *masters {
 }
 
 // leader returns the probable leader, with its stream, which is made at first use. Canceled: the client is closed.
+// A master whose stream is known is given without a look at closed: close empties known before anybody can ask again.
 func (m *masters) leader() (*master, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -64,6 +69,9 @@ func (m *masters) leader() (*master, error) {
 
 // failed takes note that the master at address did not serve a call: the guess moves to hint if it is given, otherwise
 // to the next master, unless another caller has moved it already.
+//
+// Only who asked the present guess moves it. A thousand callers that fail at one dead master move it by one step, and not
+// past the leader that the first of them has found. A hint at the bound of maxMasters is passed over.
 func (m *masters) failed(address, hint string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -44,6 +44,9 @@ func (c *Client) Exists(ctx context.Context, path dfs.Path) (bool, error) {
 // List yields the entries of a directory in the order of their names, fetching pages as they are asked for; of a file,
 // the file itself. It ends at the first error. Entries that come and go meanwhile may or may not be seen. Options:
 // WithSyncInterval, WithLocations.
+//
+// Each loop over the result begins anew, with a question to the master. The error comes last, with a nil entry; entries
+// before it are good. A caller that leaves the loop early leaves nothing open.
 func (c *Client) List(ctx context.Context, dir dfs.Path, opts ...Option) iter.Seq2[*dfs.FileStatus, error] {
 	o := c.options(opts)
 	return func(yield func(*dfs.FileStatus, error) bool) {
@@ -124,6 +127,7 @@ type RemoveOptions struct {
 }
 
 // Remove removes a file, an empty directory, or a tree. NotEmpty: a directory has entries and Recursive is not set.
+// With Recursive it may take long, since the under store is cleared too unless CacheOnly is set, and goes alone.
 func (c *Client) Remove(ctx context.Context, path dfs.Path, o RemoveOptions) error {
 	way := shared
 	if o.Recursive {

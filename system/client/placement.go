@@ -53,6 +53,9 @@ func (w *Worker) sum(of func(*Tier) int64) (total int64) {
 // INV-1: a worker is first for a share of blocks proportional to its weight, its capacity.
 // INV-2: when a worker comes or goes, only blocks that it wins or won change their first worker.
 // INV-3: all clients with the same worker list agree, whatever the list's order.
+//
+// It is not changed after newRing, and is read without a lock. A question costs one draw for each worker; there is nothing
+// to rebuild, and no state that two clients could have differently.
 type ring struct {
 	workers []Worker
 	seeds   []uint64  // of each worker
@@ -117,6 +120,7 @@ func (r *ring) first(b dfs.BlockID) *Worker {
 }
 
 // rank lists all workers, the block's first one first.
+// The order is total, since ids are unique: it does not depend on that of the list (INV-3).
 func (r *ring) rank(b dfs.BlockID) []*Worker {
 	type scored struct {
 		worker *Worker

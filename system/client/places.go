@@ -26,6 +26,7 @@ func (c *core) newPlaces(ctx context.Context, block dfs.BlockID) (*places, error
 }
 
 // refresh ranks the workers that live now, and gives those that failed another chance.
+// Workers in use stay in use: their copies have bytes there. The list may be the old one, when no master gives a newer.
 func (p *places) refresh(ctx context.Context) error {
 	_, live, err := p.c.workers.get(ctx)
 	if err != nil {

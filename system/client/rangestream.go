@@ -15,6 +15,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // rangeStream receives one range of a file from one worker, in order. How far the worker is ahead of the reader is
 // bounded by the stream's flow control window.
+//
+// It is for one task at a time, except cancel. Its page is one buffer that each receive replaces, so that a stream holds one
+// chunk, whatever the range.
 type rangeStream struct {
 	c      *core
 	worker *Worker
@@ -66,6 +69,12 @@ func (s *rangeStream) skip(n int) { s.rest = s.rest[n:] }
 
 // receive takes the next chunk and trusts nothing about it: it must continue the range, stay inside, and have the checksum
 // that it came with.
+//
+// Errors: Unavailable when the worker stalled or ended early, Unknown when it sent what was not asked for, Corrupted for a
+// checksum, otherwise the worker's own. After any of them the stream is good for close only.
+//
+// Only a chunk that passed clears the suspicion of the worker: an answer shows that it lives, not that its disks do. The
+// counts are of bytes received: what is asked for again after a failure counts again.
 func (s *rangeStream) receive() error {
 	err := s.watch.during(func() error { return s.stream.RecvMsg(s.page) }) // frees the page before
 	switch {
@@ -109,6 +118,13 @@ func (s *rangeStream) close() {
 
 // rangeReader delivers one range, which lies in one block, from whichever worker can: when one fails, the next in rank
 // goes on where it stopped. A round asks each candidate once; between rounds it waits.
+//
+// INV-1: next is the first byte not yet delivered, and every stream begins there: no byte comes twice and none is left out,
+// whichever workers it takes.
+// INV-2: a search without progress ends: with the context, with Config.Timeout when that has no deadline, or with what no
+// retry can help.
+//
+// It is for one task at a time; the one of a File that reads ahead belongs to whoever holds File.turn.
 type rangeReader struct {
 	ctx      context.Context
 	content  *content
@@ -165,6 +181,7 @@ func (r *rangeReader) skip(n int) {
 }
 
 // readFull fills p, whose length is at most what is left of the range.
+// The n bytes before an error are good: each was verified before it was copied.
 func (r *rangeReader) readFull(p []byte) (n int, err error) {
 	for n < len(p) {
 		data, err := r.peek()
@@ -233,6 +250,11 @@ func (r *rangeReader) nextRound() error {
 }
 
 // failed drops the stream and decides what a worker's failure means: nil to ask another one.
+//
+// What every worker would say ends the read: Stale, PermissionDenied, InvalidArgument. NotFound depends on who has the data:
+// of a persisted file the under store has lost it, which makes the version Stale; of another one this worker has, and
+// others may still hold the block. A worker that is away or too late is suspected, by all reads and writes of the client.
+// All else, such as Corrupted, is not held against the worker: the next one is asked.
 func (r *rangeReader) failed(w *Worker, err error) error {
 	r.close()
 	if ended := r.ctx.Err(); ended != nil {

@@ -39,6 +39,7 @@ func newRetryBudget(now time.Time) *retryBudget {
 }
 
 // take takes a token if there is one.
+// It never waits, so that it can be asked under any lock.
 func (b *retryBudget) take(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -63,6 +64,8 @@ type retrier struct {
 // bounded gives ctx the client's timeout when it has no deadline of its own. Everything that waits for masters or for
 // other callers is below one: callers that queue for a lock whose holder waits for a dead cluster would otherwise wait one
 // timeout after the other.
+//
+// The cancel must be called in any case; it does nothing when ctx came with a deadline.
 func (c *core) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, has := ctx.Deadline(); has {
 		return ctx, func() {}
@@ -84,6 +87,9 @@ func (r *retrier) expired() bool { return !r.deadline.IsZero() && r.c.h.Now().Af
 
 // wait waits before the next attempt. It returns why there can be none: ctx.Err(), Canceled when the client was closed, or
 // DeadlineExceeded when the context has no deadline and Config.Timeout has passed.
+//
+// Pauses are 5 to 10 ms at first and 5 to 255 ms in the end. The token is taken after the pause, so that a caller who gives
+// up meanwhile costs none; an empty bucket means another pause, not a failure.
 func (r *retrier) wait(ctx context.Context) error {
 	for {
 		pause := backoffFloor + time.Duration(r.c.h.Rand().Int64N(int64(r.backoff)))
@@ -104,6 +110,8 @@ func (r *retrier) wait(ctx context.Context) error {
 }
 
 // worthRetry tells whether an attempt that failed with err may succeed at another time or master.
+// DeadlineExceeded and Canceled are, since they may be those of the attempt and not of the caller, whose context execute
+// looks at before it goes on.
 func worthRetry(err error) bool {
 	kind := dfs.KindOf(err)
 	return kind.Retryable() || kind == dfs.DeadlineExceeded || kind == dfs.Canceled
@@ -162,6 +170,9 @@ func (c *core) ended(ctx context.Context) error {
 }
 
 // attempt asks the probable leader once. The server is told the time that is left, so that it does not work for nobody.
+//
+// NotLeader and Unavailable move the guess, for all callers. Other errors are the operation's own, or say that time ran out,
+// which a slow under store can cause as well: neither speaks against this master.
 func (c *core) attempt(ctx context.Context, caller *rpc.Caller, operation *pb.Operation, way route) (*pb.Result, error) {
 	m, err := c.masters.leader()
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 // This file is a File's sequential side: Read, WriteTo and Seek, with read-ahead.
 
 // Read implements io.Reader. It returns what has come, at least one byte, rather than wait until p is full.
+//
+// An error leaves the position where it is. After Close it is InvalidArgument, or Canceled for a Read that was waiting.
 func (f *File) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -29,6 +31,7 @@ func (f *File) Read(p []byte) (int, error) {
 
 // WriteTo implements io.WriterTo without copying: w sees the pages as they come, and must not keep them. The file's position
 // is behind what w took, also when w failed.
+// It holds turn from its beginning to its end, w's time included.
 func (f *File) WriteTo(w io.Writer) (written int64, err error) {
 	if err := f.turn.Lock(f.ctx); err != nil {
 		return 0, dfs.Wrap(err, "read", string(f.Status().Path))
@@ -80,6 +83,8 @@ func (f *File) Seek(offset int64, whence int) (int64, error) {
 
 // peek returns the bytes at the position, at least one, or io.EOF. wanted is how many the caller could use. The caller
 // holds turn.
+// A version that is exchanged under it keeps the position: nothing before it was given out, or the exchange would have been
+// refused.
 func (f *File) peek(wanted int64) ([]byte, error) {
 	for {
 		t, err := f.begin("read", f.pos)
@@ -106,6 +111,7 @@ func (f *File) peek(wanted int64) ([]byte, error) {
 
 // look sees to it that a range is being read ahead at the position. The window doubles only when one was read to its end
 // without a seek: whoever jumps about is not served megabytes that nobody wants. The caller holds turn.
+// The window is also the hint of what the worker may be asked for next, so that it can fetch from the under store ahead.
 func (f *File) look(t *content, wanted int64) {
 	if f.ahead != nil && f.ahead.content == t && f.ahead.next < f.ahead.end {
 		return

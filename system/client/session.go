@@ -47,6 +47,8 @@ func (s *session) begin() uint64 {
 
 // end says that the mutation will not be sent again, whatever became of it: its answer may be forgotten once all before it
 // have ended too. A mutation whose caller gave up ends here as well; the master may still execute it.
+// The set of open sequences is bounded by maxOutstandingMutations, but low waits for the oldest of them: one mutation that
+// hangs keeps the master from forgetting all later answers, which is why slow ones have a session of their own.
 func (s *session) end(sequence uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,6 +90,9 @@ func (s *sessions) peek() *session {
 }
 
 // get returns the current session, opening one if there is none. Callers that come meanwhile wait for it.
+//
+// A session that was opened for a caller who gave up before the answer is not used: the master forgets it after its
+// timeout, as it does those of clients that died.
 func (s *sessions) get(ctx context.Context) (*session, error) {
 	if current := s.peek(); current != nil {
 		return current, nil
@@ -139,6 +144,8 @@ func (s *sessions) expired(gone *session) {
 }
 
 // keep tells the master at regular intervals that the session is wanted, and what it may forget.
+// It ends with the client. A failure other than an expiry is passed over, since the next interval tries again; an expiry that
+// it finds costs no mutation anything, since the next one opens another session.
 func (s *sessions) keep() {
 	for s.c.h.Sleep(s.c.life, s.c.cfg.KeepAlive) == nil {
 		current := s.peek()
@@ -169,6 +176,9 @@ func (s *sessions) keepOnce(current *session) error {
 //
 // The sequence is given back (end) after the last attempt and before another session is tried, so that a mutation that
 // gives up does not hold the master's memory for ever; the next one has a sequence of its own in the new session.
+//
+// Each session gets an Operation of its own: the one before may still lie in a batch, where it must not change. Only an
+// operation without doubt goes to another session; one that may have happened there would happen twice.
 func (c *Client) mutate(ctx context.Context, op, path string, mutation *pb.Operation, way route) (*pb.Result, error) {
 	ctx, cancel := c.core.bounded(ctx)
 	defer cancel()

@@ -6,6 +6,8 @@ import (
 )
 
 // sink is where a writer's chunks go, by write type. Chunks come in ascending order and do not cross blocks.
+// It is for the Writer's task. After an error of write or commit only abort may follow. Those two may wait for
+// workers, and end with the Writer's context at the latest; abort never waits.
 type sink interface {
 	// write takes a chunk of the block index; the page stays the caller's.
 	write(index uint32, piece chunk) error
@@ -39,6 +41,9 @@ func (w *Writer) newUpload(p *places, toUfs bool) *upload {
 
 // blockSink serves MUST_CACHE and ASYNC_THROUGH: each block goes to as many distinct workers as copies are asked for,
 // all of which must have it before the next block begins.
+//
+// A worker's death is survived while the block's bytes so far are kept, so throughout a block of up to maxKeptBytes, given room.
+// Each copy counts for itself against the bounds of what is kept, although the pages are shared.
 type blockSink struct {
 	w       *Writer
 	copies  int
@@ -81,6 +86,8 @@ func (s *blockSink) begin(index uint32) error {
 
 // commit commits the current block, if there is one. All copies are told to commit before any is waited for, so that they
 // do so at the same time. Places are noted only once each copy is acknowledged.
+// After an error the uploads stay for abort to close. Places that were noted before it do no harm: the file is never
+// completed with them.
 func (s *blockSink) commit() error {
 	for _, u := range s.uploads {
 		if err := u.finish(); err != nil {
@@ -109,6 +116,9 @@ func (s *blockSink) abort() {
 // throughSink serves THROUGH and CACHE_THROUGH: one worker streams the whole file to the under store. With CACHE_THROUGH
 // it keeps the blocks that rendezvous hashing gives to it, and blocks of other workers are sent to those too. Such a
 // cached copy is a convenience: when it fails the file is still whole.
+//
+// The main stream can go on at another worker only from the file's beginning, and so for files of up to maxKeptBytes; the
+// death of its worker later than that fails the file.
 type throughSink struct {
 	w     *Writer
 	main  *upload
@@ -146,6 +156,7 @@ func (s *throughSink) start() error {
 }
 
 // cachedByMain tells whether the worker that streams the file is also to keep this chunk.
+// It is asked anew when chunks are sent again: after a failover another worker streams the file, and keeps its own blocks.
 func (s *throughSink) cachedByMain(piece chunk) bool {
 	if s.w.o.writeType != dfs.WriteCacheThrough {
 		return false

@@ -45,6 +45,8 @@ func (w *stallWatch) during(step func() error) error {
 }
 
 // run counts the intervals in which the counter was odd and did not move, and ends with the stream.
+// An odd counter that differs from the one before is another step, which is progress. So a step is counted from the second
+// look on that finds it.
 func (w *stallWatch) run(ctx context.Context) {
 	before, silent := uint64(0), int64(0)
 	for w.h.Sleep(ctx, w.interval) == nil {

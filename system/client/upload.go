@@ -99,6 +99,7 @@ func (u *upload) finish() error {
 
 // result returns the worker's answer to a finished upload, sending it to other workers for as long as that can help. The
 // stream is closed after it.
+// After an error the stream may still be open: close ends it.
 func (u *upload) result() (*pb.WriteResponse, error) {
 	for {
 		response, err := u.answer()
@@ -172,6 +173,9 @@ func (u *upload) drop() {
 }
 
 // restart connects to the next worker and sends it everything kept. failure is why the one before failed; nil at first.
+//
+// Each round of the loop that does not return has used a worker up until the next refresh, and a refresh comes only after a
+// wait: a cluster in which all fail is asked at the pace of the retry budget, until the search ends.
 func (u *upload) restart(failure error) error {
 	if failure != nil {
 		if err := u.beginSearch(failure); err != nil {

@@ -22,6 +22,10 @@ const minListAge = 200 * time.Millisecond
 const refreshPatience = time.Second
 
 // workerList is the known workers, and what this client has seen of them.
+//
+// INV-1: all, live and version are of one answer of a master, and are replaced together, never changed.
+//
+// A failed question changes nothing but the time of the next one, so that the last known list serves while no master does.
 type workerList struct {
 	c       *core
 	loading *host.Mutex // held by the one task that refreshes the list
@@ -43,6 +47,8 @@ func newWorkerList(c *core) *workerList {
 
 // known is the list as it is, and whether it is recent enough to be used without a question to the master. A list from the
 // future, after the clock was set back, is not.
+// A list that failures have put in doubt, or that has nobody to ask, still serves for minListAge: a worker that dies under a
+// thousand readers costs the master five questions a second, not a thousand.
 func (w *workerList) known() (all []Worker, live *ring, recent bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -60,6 +66,8 @@ func (w *workerList) known() (all []Worker, live *ring, recent bool) {
 
 // get returns all workers and the live ones, asking the master when the list is old. An old list is better than none: it
 // serves while no master does.
+//
+// With a list at hand nobody waits for somebody else's question; without one all wait, each within its own time.
 func (w *workerList) get(ctx context.Context) ([]Worker, *ring, error) {
 	all, live, recent := w.known()
 	if recent {
@@ -186,6 +194,7 @@ func (w *workerList) suspected(address string) bool {
 }
 
 // preferred returns ranked with the suspects moved to its end.
+// Both parts keep the order of the rank, so that clients without suspicions and those with the same ones agree.
 func (w *workerList) preferred(ranked []*Worker) []*Worker {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -20,6 +20,12 @@ const abandonTimeout = 5 * time.Second
 // A Writer is for one task at a time.
 //
 // The first error sticks: everything after it fails alike, and the file is dropped.
+//
+// INV-1: page holds the file's bytes [length-filled, length), and lies within one block.
+// INV-2: blocks names only workers that have acknowledged the whole block.
+//
+// Close or Abort must be called, also after an error: until then the Writer holds a page, its streams, and what it keeps to
+// send again, of which the process has a bounded sum.
 type Writer struct {
 	c      *Client
 	ctx    context.Context
@@ -40,6 +46,9 @@ type Writer struct {
 
 // Create starts a new file. Writing ends with ctx, and so does the file when it was not closed before. Options:
 // WithWriteType, WithBlockSize, WithMode, WithOverwrite, WithParents, WithTTL, WithReplication, WithDurableReplicas.
+//
+// Until Close the file is there for the master and not for readers. A client that dies leaves it so; what workers hold of
+// it is freed when the master clears it away.
 func (c *Client) Create(ctx context.Context, path dfs.Path, opts ...Option) (*Writer, error) {
 	o := c.options(append([]Option{WithMode(0o644)}, opts...))
 	result, err := c.mutate(ctx, "create", string(path), &pb.Operation{Kind: &pb.Operation_CreateFile{
@@ -91,6 +100,7 @@ func (w *Writer) located(index uint32, id dfs.WorkerID) {
 
 // Write implements io.Writer. It returns once p is copied or sent, not when workers have it; an error may belong to bytes of
 // an earlier Write. p is not kept.
+// After an error n counts what was taken over, which may be more than what was sent: the file is of no use any more.
 func (w *Writer) Write(p []byte) (n int, err error) {
 	for n < len(p) {
 		room, err := w.room()
@@ -160,6 +170,8 @@ func (w *Writer) filledBy(n int) error {
 }
 
 // flush sends what the page holds.
+// The page is given back in any case; whoever needs it for longer, to send it again or because gRPC is not done with it,
+// has taken a reference of its own.
 func (w *Writer) flush() error {
 	if w.filled == 0 {
 		return nil

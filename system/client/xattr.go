@@ -18,6 +18,7 @@ const (
 )
 
 // Xattr returns an extended attribute's value, or NotFound.
+// It costs the whole status: attributes travel with it, and there is no request for one of them.
 func (c *Client) Xattr(ctx context.Context, path dfs.Path, name string) ([]byte, error) {
 	all, err := c.Xattrs(ctx, path)
 	if err != nil {
