@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/forebay/forebay/system/host"
@@ -20,6 +22,7 @@ var one struct {
 	once  sync.Once
 	shell *shell
 	stop  func()
+	tests atomic.Int64
 }
 
 // TestMain ends the shared cluster, for which no test's end is the time.
@@ -50,7 +53,7 @@ func shared(t *testing.T) (s *shell, dir string) {
 		t.Fatal("the shared cluster did not start")
 	}
 	s = &shell{t: t, environ: one.shell.environ}
-	dir = "/" + strings.ReplaceAll(t.Name(), "/", "_")
+	dir = fmt.Sprintf("/%s-%d", strings.ReplaceAll(t.Name(), "/", "_"), one.tests.Add(1)) // a test may be run many times
 	s.ok("fs", "mkdir", dir)
 	return s, dir
 }
