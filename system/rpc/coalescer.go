@@ -12,7 +12,8 @@ import (
 )
 
 // Defaults of CoalescerConfig. Four batches in flight hide the round trip; more of them would be smaller ones, and it is
-// the size of the batches that saves work.
+// the size of the batches that saves work. The queue's bound is far above what is in flight (2,048 operations): it leaves
+// room for callers that wait out a failover.
 const (
 	DefaultBatchOperations = 512
 	DefaultBatchesInFlight = 4
@@ -93,6 +94,9 @@ type Coalescer struct {
 
 // callBatch collects operations until it is sent, then its answer. Its fields up to done are guarded by
 // Coalescer.mu; those below are written before done is set and only read afterwards.
+//
+// Its life: forming (callers may join), queued and full or taken by the sender (no longer), in flight, finished. Only the
+// step into flight gives it an id.
 type callBatch struct {
 	caller     *Caller
 	operations []*pb.Operation
@@ -149,6 +153,8 @@ func (c *Coalescer) Do(ctx context.Context, caller *Caller, operation *pb.Operat
 }
 
 // join puts the operation into the caller's forming batch and sees to it that a sender runs.
+// A batch that is formed stays in the queue until it is sent or failed: a caller who gives up does not take its
+// operation out, since the positions of the others would move.
 func (c *Coalescer) join(ctx context.Context, caller *Caller, operation *pb.Operation) (*callBatch, int, error) {
 	deadline, bounded := ctx.Deadline()
 	c.mu.Lock()
@@ -187,6 +193,8 @@ func (c *Coalescer) startSenderLocked() {
 }
 
 // send sends batches until there are none, or too many are unanswered.
+// It ends by itself, with sending set to false under mu in the step that found nothing to do: who adds work after that step
+// starts another.
 func (c *Coalescer) send() {
 	for more := true; more; more = c.sendNext() {
 		// Let callers that are ready to run join the next batch. Nothing waits when there are none.
@@ -213,6 +221,9 @@ func (c *Coalescer) sendNext() bool {
 
 // take moves the oldest batch into flight on stream. Without one it says whether the sender should go on, which is so
 // when the stream broke meanwhile.
+//
+// The bound of batches in flight is looked at again here, since it was looked at for the first batch of a turn only
+// (INV-2).
 func (c *Coalescer) take(stream *callStream) (id uint64, b *callBatch, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -235,6 +246,7 @@ func (c *Coalescer) take(stream *callStream) (id uint64, b *callBatch, more bool
 }
 
 // message is b as it is sent. b is in flight: nobody adds to it any more.
+// Without a caller that has no deadline, the batch's time is that of the most patient one: the others give up on their own.
 func (c *Coalescer) message(id uint64, b *callBatch) *pb.OperationBatch {
 	m := &pb.OperationBatch{
 		BatchId: id, Session: b.caller.Session, Identity: b.caller.Identity,
@@ -251,6 +263,9 @@ func (c *Coalescer) message(id uint64, b *callBatch) *pb.OperationBatch {
 
 // Close fails what is queued and in flight with Canceled, and refuses what comes later. It does not wait for the tasks, which
 // end by themselves. It may be called more than once.
+//
+// A stream that is being opened meanwhile is cancelled by ensureStream, which looks at closed again: one of the two always
+// sees the other.
 func (c *Coalescer) Close() {
 	c.mu.Lock()
 	c.closed = true

@@ -35,6 +35,12 @@ func init() { encoding.RegisterCodecV2(pageCodec{}) }
 func PageCodec() grpc.CallOption { return grpc.CallContentSubtype(CodecName) }
 
 // pageCodec writes the bytes that protobuf would write, with data, the last field, in a buffer of its own.
+//
+// Why it exists: protobuf copies a bytes field on both ends, and allocates for each message when it receives. A chunk is a
+// megabyte, so that these copies would be most of the work of a read. Here a page is sent from where it lies, and received
+// with one copy into pooled memory.
+//
+// It takes no locks and has no state; gRPC may call it from any task.
 type pageCodec struct{}
 
 // Name implements encoding.CodecV2.
@@ -42,6 +48,7 @@ func (pageCodec) Name() string { return CodecName }
 
 // Marshal implements encoding.CodecV2. The result of a page refers to the page's memory, and holds a reference of its buffer
 // until gRPC frees it.
+// An error leaves no reference behind: the buffer is lent as the last step.
 func (pageCodec) Marshal(v any) (mem.BufferSlice, error) {
 	switch m := v.(type) {
 	case *ReadPage:
@@ -71,6 +78,7 @@ func writeHead(m *pb.WriteRequest) proto.Message {
 
 // marshalPage writes head (whole without its data), then the data field. Fields from a newer build are rare and go the
 // plain way.
+// whole's data is not touched, and must not change until gRPC has sent it.
 func marshalPage(whole, head proto.Message, data []byte, owner *PageBuffer) (mem.BufferSlice, error) {
 	if len(data) < copyBelowBytes || len(whole.ProtoReflect().GetUnknown()) > 0 {
 		return marshalPlain(whole)
@@ -116,6 +124,9 @@ func (pageCodec) Unmarshal(in mem.BufferSlice, v any) error {
 }
 
 // unmarshalPage decodes the head with protobuf and copies data once, into pooled memory when there is a buffer to own it.
+//
+// What came from outside decides no sizes here but that of the message itself, which gRPC has bounded already: the length
+// that the data field claims must be what is left of it (findData).
 func unmarshalPage(in mem.BufferSlice, m proto.Message, data *[]byte, buffer **PageBuffer) error {
 	var room [headRoomBytes]byte
 	total := in.Len()

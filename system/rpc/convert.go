@@ -24,6 +24,9 @@ func StatusToProto(s *dfs.FileStatus) *pb.FileStatus {
 
 // StatusFromProto is the message as a noun, its name taken from the path; nil is nil. The result shares the message's
 // extended attributes.
+//
+// The path is not parsed again: it is taken to be one that a master has made. Numbers that this build does not know stay as
+// they came.
 func StatusFromProto(m *pb.FileStatus) *dfs.FileStatus {
 	if m == nil {
 		return nil
@@ -45,6 +48,7 @@ func IdentityToProto(id dfs.Identity) *pb.Identity {
 }
 
 // IdentityFromProto is the message as a noun; nil is the nobody without a name.
+// It shares the message's list of groups. What is in it is the client's word: checking it is the server's part.
 func IdentityFromProto(m *pb.Identity) dfs.Identity {
 	return dfs.Identity{User: m.GetUser(), Groups: m.GetGroups()}
 }

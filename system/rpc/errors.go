@@ -45,6 +45,9 @@ var codeOfKind = map[dfs.Kind]codes.Code{
 
 // ToStatus turns err into a gRPC status error with the dfs.Error as its detail. A status error stays as it is, and nil
 // is nil. A kind that this build does not know keeps its number.
+//
+// Handlers return it at the server's edge. The detail carries all but the cause; should it not fit into the status, the code
+// and the text still travel.
 func ToStatus(err error) error {
 	if err == nil {
 		return nil
@@ -65,6 +68,7 @@ func ToStatus(err error) error {
 }
 
 // transportFault says what a status without our detail means: it was made by gRPC, not by a service of ours.
+// The remedy is for people; the kind is what retries go by.
 type transportFault struct {
 	kind   dfs.Kind
 	remedy string
@@ -83,6 +87,8 @@ var transportFaults = map[codes.Code]transportFault{
 
 // FromStatus turns what a stub returned into a dfs.Error. nil is nil, a dfs.Error stays as it is, and errors of the
 // transport get the kind that tells the caller what to do, with a remedy. It keeps err as the cause.
+// A dfs.Error anywhere in err's chain counts, so that it may be applied twice. A code without an entry is Unknown,
+// which is not retried: a fault that nobody foresaw is better seen than repeated.
 func FromStatus(err error) error {
 	if err == nil {
 		return nil
@@ -141,6 +147,8 @@ func ErrorToProto(err error) *pb.Error {
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 // ErrorFromProto is the message as an error (a *dfs.Error); nil is nil.
+//
+// nil is a nil error, not one that holds a nil *dfs.Error: callers compare it.
 func ErrorFromProto(message *pb.Error) error {
 	if message == nil {
 		return nil

@@ -26,6 +26,9 @@ var (
 //
 // INV-1: the memory goes back to the pool when the last reference is freed, and not before.
 // INV-2: its bytes change only while there is one reference, its maker's: Ref means that they are final.
+//
+// A reference that is not freed costs no correctness: the collector takes the memory, and the pool makes another. One that
+// is freed too often would hand the same memory to two owners, and so panics.
 type PageBuffer struct {
 	refs atomic.Int32
 	room []byte // the whole memory
@@ -57,6 +60,7 @@ func (b *PageBuffer) Bytes() []byte { return b.data }
 func (b *PageBuffer) Truncate(n int) { b.data = b.data[:n:n] }
 
 // Ref adds a reference, for another holder to free.
+// Only who holds a reference may: with none left the memory may be somebody else's already.
 func (b *PageBuffer) Ref() {
 	if b.refs.Add(1) <= 1 {
 		panic("rpc: reference to a freed page buffer (INV-1)")
@@ -64,6 +68,7 @@ func (b *PageBuffer) Ref() {
 }
 
 // Free drops a reference. On nil it does nothing.
+// The caller must not touch the bytes after it, nor free the same reference again.
 func (b *PageBuffer) Free() {
 	if b == nil {
 		return
@@ -91,6 +96,7 @@ type ReadPage struct {
 }
 
 // WritePage is a proto.WriteRequest whose Data may lie in a pooled buffer.
+// Free it after each receive; receiving into it again does so too.
 type WritePage struct {
 	*pb.WriteRequest
 	Buffer *PageBuffer
@@ -121,6 +127,8 @@ type sentView struct {
 }
 
 // lend makes a mem.Buffer of data. Its release frees a reference of owner; without an owner the collector does it.
+// gRPC counts no references of data under its own threshold, whose memory could then be used again too early. None so small
+// comes here from an owner: the codec copies what is under copyBelowBytes.
 func lend(data []byte, owner *PageBuffer) mem.Buffer {
 	if owner == nil || mem.IsBelowBufferPoolingThreshold(cap(data)) {
 		return mem.SliceBuffer(data)

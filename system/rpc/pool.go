@@ -14,6 +14,8 @@ const DefaultPoolConnections = 4096
 // Pool keeps one connection per server address, shared by all tasks of a process.
 //
 // INV-1: at most limit connections are open. At the bound Get refuses with ResourceExhausted; Drop makes room.
+//
+// mu is held over Dial, which does not wait, so that no address gets two connections; and not over Close of a connection.
 type Pool struct {
 	h     host.Host
 	limit int
@@ -55,6 +57,7 @@ func (p *Pool) Get(address string) (host.Conn, error) {
 }
 
 // Drop closes the connection to address, for a server that is gone. Calls on it fail.
+// A later Get makes another connection.
 func (p *Pool) Drop(address string) {
 	p.mu.Lock()
 	conn, ok := p.conns[address]

@@ -20,6 +20,9 @@ type OperationStream = grpc.BidiStreamingServer[pb.OperationBatch, pb.ResultBatc
 // of its own for each batch, at most maxInFlight at a time; its context ends with the batch's timeout or the stream. It
 // fills in results or error; ServeStream fills in the batch id. At the bound no more batches are received, which gRPC's
 // flow control passes on to the client. It returns after every handle has returned.
+//
+// Its error is a status, nil when the client closed its side and all answers were sent. handle must heed
+// its context, since the stream waits for it.
 func ServeStream(h host.Host, stream OperationStream, maxInFlight int,
 	handle func(context.Context, *pb.OperationBatch) *pb.ResultBatch) error {
 	ctx := stream.Context()

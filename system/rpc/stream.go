@@ -14,6 +14,9 @@ import (
 // This file is the Coalescer's stream: opening it, receiving answers, and what happens when it breaks.
 
 // ensureStream returns the stream, opening one if there is none. Only the sender calls it.
+//
+// The stream's context belongs to no caller: it ends by cancel alone, which the receiver calls when it ends, and with it the
+// watch.
 func (c *Coalescer) ensureStream() (*callStream, error) {
 	c.mu.Lock()
 	stream, closed := c.stream, c.closed
@@ -44,6 +47,7 @@ func (c *Coalescer) ensureStream() (*callStream, error) {
 }
 
 // receive finishes batches as their answers come, until the stream ends.
+// It is the only task that fails what is in flight, so that a batch cannot be answered and failed at the same time (INV-3).
 func (c *Coalescer) receive(stream *callStream) {
 	defer stream.cancel()
 	for {
@@ -81,6 +85,9 @@ func (c *Coalescer) answered(answer *pb.ResultBatch) error {
 
 // watch breaks the stream when the server owes answers, gives none, and does not answer a probe either. A server that is
 // merely slow answers the probe, which is a batch without operations beside the stream.
+//
+// Answers are counted, not timed: a stream on which anything came in the last interval is no silent one, however long its
+// slowest batch takes.
 func (c *Coalescer) watch(ctx context.Context, stream *callStream) {
 	before := uint64(0)
 	for c.h.Sleep(ctx, c.cfg.ProbeInterval) == nil {
@@ -153,6 +160,9 @@ func malformed(batch *pb.OperationBatch) error {
 // Call executes a batch in a call of its own, beside the stream, for operations that may take long. As the stream does,
 // it gives up with Unavailable when the server answers no probe either, in about four probe intervals: ctx alone would
 // let a paused master hold up a failover until the connection's keep-alive notices.
+//
+// It takes no place of QueueOperations and is not ended by Close: ctx is its bound. Errors are those of Do, InvalidArgument
+// for what cannot be encoded among them; the results' own errors are in the answer.
 func (c *Coalescer) Call(ctx context.Context, batch *pb.OperationBatch) (*pb.ResultBatch, error) {
 	inner, cancel := c.h.WithCancel(ctx)
 	defer cancel()
@@ -193,6 +203,7 @@ func (c *Coalescer) failQueue(err error) {
 }
 
 // finish hands a batch to its callers and gives its places back, those of callers that gave up included (INV-1, INV-3).
+// The results are written before the event is set, and only read after it: callers need no lock for them.
 func (c *Coalescer) finish(b *callBatch, results []*pb.Result, err error) {
 	b.results, b.err = results, err
 	b.done.Set()
@@ -201,6 +212,9 @@ func (c *Coalescer) finish(b *callBatch, results []*pb.Result, err error) {
 
 // breakage is what a stream's end means for its callers: Unavailable, unless the server gave a reason of its own or no
 // retry can help.
+// Kinds that speak of one call's end are made Unavailable, since the callers' own time need not have run out: a
+// DeadlineExceeded would tell them that it had. Others, such as PermissionDenied or UnsupportedFeature, are passed on, so that a client at the
+// wrong address hears so at once.
 func (c *Coalescer) breakage(cause error) error {
 	c.mu.Lock()
 	closed := c.closed
