@@ -53,11 +53,16 @@ func (k Kind) String() string {
 }
 
 // Retryable tells whether the same request may succeed later without anyone changing it.
+// It speaks of the request as such. Whether a mutation may be repeated is another question, which sequences answer
+// (contract C2).
 func (k Kind) Retryable() bool {
 	return k == NotLeader || k == Unavailable || k == ResourceExhausted
 }
 
 // Error is the one error type that crosses package and process borders. Match its Kind, never its text.
+//
+// It is not changed once it was returned, since several callers of one batch may be given the same: who wants to add to
+// it copies it.
 type Error struct {
 	Kind   Kind
 	Op     string // what was being done: "create", "read page"
@@ -84,6 +89,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Is lets errors.Is(err, &Error{Kind: k}) match by kind.
+// An Error with an operation or a path is no pattern, and is equal to itself only.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Kind == e.Kind && t.Op == "" && t.Path == ""
@@ -95,6 +101,9 @@ func Errorf(kind Kind, op, path, format string, args ...any) *Error {
 }
 
 // Wrap gives err an operation and a path, keeping its kind if it has one. It returns nil for nil.
+//
+// The operation and path that err had move into the detail, unless they are the same: wrapping twice with the same does
+// nothing. The result has err as its cause, so that errors.Is and errors.As find what it holds.
 func Wrap(err error, op, path string) error {
 	if err == nil {
 		return nil
@@ -117,6 +126,9 @@ func Wrap(err error, op, path string) error {
 }
 
 // KindOf is err's kind; context errors have theirs, anything else is Unknown.
+//
+// The outermost Error decides, also when a context error is below it. nil is Unknown too: compare first, or
+// ask IsKind.
 func KindOf(err error) Kind {
 	var e *Error
 	switch {
@@ -134,6 +146,7 @@ func KindOf(err error) Kind {
 func IsKind(err error, k Kind) bool { return err != nil && KindOf(err) == k }
 
 // DetailOf is the reason without operation and path.
+// It is err's text when it is no Error. err must not be nil.
 func DetailOf(err error) string {
 	var e *Error
 	if errors.As(err, &e) {

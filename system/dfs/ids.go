@@ -9,6 +9,7 @@ type InodeID uint64
 const RootID InodeID = 1
 
 // FileVersion names one immutable content of a file (contract C4): what caches key by.
+// Caches compare it for equality only: what they hold of another version is of no use, whichever is newer.
 type FileVersion struct {
 	Inode   InodeID
 	Version uint32
@@ -18,6 +19,7 @@ type FileVersion struct {
 func (f FileVersion) String() string { return fmt.Sprintf("%d.%d", uint64(f.Inode), f.Version) }
 
 // BlockID is one block of a file version: bytes [Index*blockSize, (Index+1)*blockSize).
+// The last block of a file ends with the file. The block size is the file's own, and not part of the id.
 type BlockID struct {
 	File  FileVersion
 	Index uint32

@@ -21,6 +21,9 @@ const Root Path = "/"
 // ParsePath checks and cleans text from outside. Repeated and trailing slashes are removed; ".." is refused rather than
 // resolved, since resolving it would differ between doors when links are involved. Names must be UTF-8 without NUL;
 // every other byte, newlines included, is allowed, as POSIX allows it.
+//
+// Errors: InvalidArgument for what can be no path, NameTooLong for a component or a whole over its limit. Both quote at
+// most the beginning of a long text.
 func ParsePath(text string) (Path, error) {
 	if isClean(text) {
 		return Path(text), nil
@@ -72,6 +75,7 @@ func MustPath(text string) Path {
 }
 
 // CheckName tells whether name can be one component of a path.
+// nil: it can. Its errors have the kinds of ParsePath's.
 func CheckName(name string) error {
 	switch {
 	case name == "" || name == "." || name == "..":
@@ -138,6 +142,7 @@ func (p Path) Depth() int {
 }
 
 // Contains tells whether q is p or lies below it.
+// It goes by components: /a contains /a/b and not /ab.
 func (p Path) Contains(q Path) bool {
 	return p.IsRoot() || p == q || (len(q) > len(p) && q[len(p)] == '/' && q[:len(p)] == p)
 }

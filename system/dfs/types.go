@@ -111,6 +111,9 @@ func indexOf(names []string, s, what string) (int, error) {
 }
 
 // FileStatus is what status and list answer.
+//
+// ID and Version name the content, Path says by which way it was asked for. Length is final once Completed is
+// set.
 type FileStatus struct {
 	ID        InodeID
 	Path      Path
@@ -148,6 +151,7 @@ func (s *FileStatus) File() FileVersion { return FileVersion{s.ID, s.Version} }
 func (s *FileStatus) IsDir() bool { return s.Type == TypeDirectory }
 
 // Blocks is the number of blocks that Length spans.
+// The last one may be short. A file without a block size, as a directory is, has none.
 func (s *FileStatus) Blocks() uint32 {
 	if s.BlockSize <= 0 {
 		return 0

@@ -11,6 +11,7 @@ type diskFS struct{ vfs.FS }
 // newDiskFS wraps fs, which must be one of real files: holes are punched by their descriptors.
 func newDiskFS(fs vfs.FS) vfs.FS { return diskFS{fs} }
 
+// OpenReadWrite implements vfs.FS. Its file is a HolePuncher.
 func (d diskFS) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
 	f, err := d.FS.OpenReadWrite(name, category, opts...)
 	if err != nil {
@@ -26,4 +27,5 @@ func (d diskFS) Unwrap() vfs.FS { return d.FS }
 type diskFile struct{ vfs.File }
 
 // PunchHole implements HolePuncher.
+// The file must be open. An error is the system's own; where the system has no call for it, nothing happens.
 func (f diskFile) PunchHole(offset, length int64) error { return punchHole(f.Fd(), offset, length) }

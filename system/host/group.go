@@ -7,6 +7,9 @@ import (
 
 // Group runs tasks and waits for all of them, keeping the first error. It cancels nothing: tasks that are to end with the
 // first failure need a context that the caller ends. It may be used again once all have ended; the error stays.
+//
+// INV-1: idle is set exactly when running falls to zero, and made anew when it leaves zero: a Wait that holds an old one is
+// woken, and looks again.
 type Group struct {
 	h     Host
 	limit *Semaphore
@@ -27,6 +30,9 @@ func NewGroup(h Host, limit int) *Group {
 }
 
 // Go starts task, waiting for a place first. It returns ctx.Err() when none came free in time.
+//
+// After an error the task has not started and never will. Without a limit it does not wait, and ctx is not looked at. ctx
+// bounds the wait for a place only: what the task itself heeds is its own affair.
 func (g *Group) Go(ctx context.Context, name string, task func() error) error {
 	if g.limit != nil {
 		if err := g.limit.Acquire(ctx, 1); err != nil {

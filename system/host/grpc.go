@@ -23,6 +23,7 @@ func refuseUnbounded(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 }
 
 // recoverStream is the same for streams, whose deadlines are their messages' own.
+// A stream may live as long as its connection, so that a deadline for the whole of it would say nothing.
 func recoverStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	defer dieOnPanic(info.FullMethod)
 	return handler(srv, ss)

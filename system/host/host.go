@@ -48,7 +48,8 @@ type Host interface {
 	WithCancel(ctx context.Context) (context.Context, context.CancelFunc)
 	// WithTimeout is context.WithTimeout on this host's clock.
 	WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
-	// Rand is this node's random stream, safe for concurrent use.
+	// Rand is this node's random stream, safe for concurrent use. It is not for secrets: a simulated host's stream is
+	// repeated by its seed.
 	Rand() *rand.Rand
 	// Dial makes a connection to target ("host:port"). It does not wait for the server.
 	Dial(target string) (Conn, error)
@@ -69,12 +70,16 @@ type Event interface {
 }
 
 // Conn is a client's connection to one server, shared by all tasks of a process.
+// Close ends the calls under way with an error. Who dialed closes it; rpc.Pool does for all of a process.
 type Conn interface {
 	grpc.ClientConnInterface
 	Close() error
 }
 
 // Server is a listening gRPC server.
+//
+// Stop must be called in the end also when Serve was not: it gives the port back. No call
+// starts after it has returned.
 type Server interface {
 	grpc.ServiceRegistrar
 	// Addr is the bound address, "host:port".

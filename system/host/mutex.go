@@ -12,17 +12,21 @@ type Mutex struct{ s *Semaphore }
 func NewMutex(h Host) *Mutex { return &Mutex{s: NewSemaphore(h, 1)} }
 
 // Lock waits for the lock, or returns ctx.Err().
+// A free lock is given also when ctx has ended, as with Acquire; after an error the caller does not hold it.
 func (m *Mutex) Lock(ctx context.Context) error { return m.s.Acquire(ctx, 1) }
 
 // TryLock takes the lock if it is free.
 func (m *Mutex) TryLock() bool { return m.s.TryAcquire(1) }
 
 // Unlock hands the lock to the longest waiting task.
+// Any task may unlock; unlocking what is not locked panics.
 func (m *Mutex) Unlock() { m.s.Release(1) }
 
 // Semaphore bounds a shared resource by weight. It is fair: a heavy request is not overtaken by light ones.
 //
 // INV-1: the weight held never exceeds the capacity.
+// INV-2: the front of the queue does not fit, or is being let in: grant runs after everything that could let it in, which
+// is a release, and a waiter that gives up.
 type Semaphore struct {
 	h        Host
 	capacity int64
@@ -76,6 +80,7 @@ func (s *Semaphore) Acquire(ctx context.Context, weight int64) error {
 }
 
 // TryAcquire takes weight if it is free and nobody waits.
+// A caller that may not wait, because it holds what others wait for, takes this one.
 func (s *Semaphore) TryAcquire(weight int64) bool {
 	weight = min(weight, s.capacity)
 	s.mu.Lock()

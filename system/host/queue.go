@@ -12,6 +12,10 @@ var ErrQueueClosed = errors.New("queue closed")
 // Queue is a bounded mailbox: it replaces a channel with select.
 //
 // INV-1: at most capacity items are held; Send waits at the bound, TrySend refuses.
+// INV-2: a receiver is parked only while the queue is empty or a wake-up is on its way to one, a sender only while it is full
+// or the same.
+//
+// What a closed queue still holds is its receivers' to drain; nobody else learns of it.
 type Queue[T any] struct {
 	h        Host
 	capacity int
@@ -98,6 +102,7 @@ func (q *Queue[T]) TryRecv() (T, bool) {
 }
 
 // Len is the number of items held.
+// It may be another one when the caller looks at it.
 func (q *Queue[T]) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -29,6 +29,7 @@ const (
 )
 
 // Real is the machine itself.
+// It has no state of its own, so that several of them in a process are one machine.
 type Real struct {
 	fs vfs.FS
 }
@@ -40,6 +41,7 @@ func NewReal() *Real { return &Real{fs: newDiskFS(vfs.Default)} }
 func (*Real) Now() time.Time { return time.Now() }
 
 // Sleep implements Host.
+// An ended context counts before d does, also when there is nothing to wait for: a loop that sleeps always ends with it.
 func (*Real) Sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -86,6 +88,9 @@ func (r *Real) FS() vfs.FS { return r.fs }
 
 // Dial implements Host. A server that is away is tried again at growing intervals, the largest half a second, so that a
 // restart is noticed in time for a failover.
+//
+// Messages over 16 MiB fail in either direction. A connection whose server answers no ping is given up 15 seconds after its
+// last sign of life, as long as there are calls on it. There is no encryption: nodes trust their network.
 func (*Real) Dial(target string) (Conn, error) {
 	params := grpc.ConnectParams{MinConnectTimeout: time.Second}
 	params.Backoff.BaseDelay = 20 * time.Millisecond
@@ -110,6 +115,8 @@ func (*Real) Dial(target string) (Conn, error) {
 }
 
 // Listen implements Host.
+// The port is taken from here on, while connections are answered only after Serve. Clients that ping more
+// than twice as often as Dial has them do are cut off.
 func (*Real) Listen(addr string) (Server, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -13,6 +13,7 @@ type Ticker struct {
 }
 
 // NewTicker makes a ticker whose first tick is one interval from now.
+// interval must be positive. It holds nothing that must be given back.
 func NewTicker(h Host, interval time.Duration) *Ticker {
 	return &Ticker{h: h, interval: interval, next: h.Now().Add(interval)}
 }

@@ -25,6 +25,7 @@ func (w *waiters) pop() Event {
 }
 
 // remove takes e out and tells whether it was still waiting; if not, it had been handed a wake-up.
+// Cost is that of the line's length, paid only by who gives up.
 func (w *waiters) remove(e Event) bool {
 	for i, x := range w.events {
 		if x == e {
