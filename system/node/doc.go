@@ -18,6 +18,19 @@
 //
 // Nothing here is needed for the data's safety: a process that is killed loses what it had not acknowledged, and its next
 // start recovers from journal, stores and tiers.
+//
+// # What is wired here
+//
+// A master is journal, inode store and service on one gRPC server, and stores opened through opener. A worker is tiers,
+// service and a client of its own, which reads what other workers hold when it is told to replicate or persist that. Both
+// get everything through the host, except the HTTP door and the folders that they make, which are the machine's: the
+// simulator builds its nodes itself.
+//
+// # An embedded cluster
+//
+// Up is these parts several times in one process, on ports counted from one number and in folders below one directory.
+// What must be the same at the next start is in cluster.json there (layout). It has no code path of its own: whatever works
+// in it works on several machines.
 package node
 
 // Version is the build's, set by the linker.

@@ -20,6 +20,8 @@ import (
 )
 
 // Master is a running master: a gRPC server, the service behind it, and an HTTP door.
+//
+// What open sets is not changed afterwards, so that its methods need no lock.
 type Master struct {
 	h      host.Host
 	master *master.Master // nil when its state could not be opened
@@ -30,6 +32,9 @@ type Master struct {
 
 // RunMaster runs a master until ctx ends, then hands leadership over and stops, within stopTimeout. The process is the
 // master's alone: its garbage collection is set for that.
+//
+// An error to start is returned at once. So is that of the stop, when something could not be closed in time; the process
+// may exit all the same, since nothing that was acknowledged depends on it.
 func RunMaster(ctx context.Context, h host.Host, cfg *config.Config, log *slog.Logger) error {
 	tuneMemory(&cfg.Master)
 	return run(ctx, h, log, "master", func() (stoppable, error) {
@@ -44,6 +49,9 @@ func RunMaster(ctx context.Context, h host.Host, cfg *config.Config, log *slog.L
 
 // StartMaster starts a master. It listens before it opens its state, so that a port in use costs nothing; it answers only
 // once everything is open, and callers that connected meanwhile wait. When it fails, ports and files are free again.
+//
+// It does not wait for a leader: Serving, and the door's readiness, tell of that. A bad address or peer is InvalidArgument
+// or Unavailable, and needs its setting changed; what a damaged state returns is the store's or the journal's own error.
 func StartMaster(h host.Host, cfg *config.Config, log *slog.Logger, d drivers.Drivers) (*Master, error) {
 	c := &cfg.Master
 	peers, err := parsePeers(c)
@@ -102,6 +110,7 @@ func (m *Master) Stop(ctx context.Context) error {
 
 // openMaster opens the store, and the journal on it. The store's errors come first: a damaged store must not touch the
 // quorum.
+// It owns the store until the master has it: when that cannot be made, the store is closed here.
 func openMaster(h host.Host, c *config.Master, address string, peers []journal.Member, stores *opener, log *slog.Logger) (*master.Master, error) {
 	store, err := openInodeStore(h, c, log)
 	if err != nil {
@@ -123,6 +132,7 @@ func openMaster(h host.Host, c *config.Master, address string, peers []journal.M
 }
 
 // openInodeStore makes the folder if it is missing; what lies in it is the store's to judge.
+// Unavailable names the setting to change. The caller closes the store.
 func openInodeStore(h host.Host, c *config.Master, log *slog.Logger) (inodestore.Store, error) {
 	if err := os.MkdirAll(c.Metadata.Dir, 0o700); err != nil {
 		return nil, dfs.Errorf(dfs.Unavailable, "open the inode store", c.Metadata.Dir, "%v: set master.metadata.dir to a folder that can be written", err)
@@ -137,6 +147,9 @@ func openInodeStore(h host.Host, c *config.Master, log *slog.Logger) (inodestore
 
 // parsePeers reads "id=journal-address/client-address". A master without peers is a quorum of its own; one that joins
 // founds none, and so has no members to begin with.
+//
+// The members found the quorum at the first start only; later the journal has its own list, and this one changes nothing
+// (config's doc of master.peers). The client address is not used here: clients have settings of their own.
 func parsePeers(c *config.Master) ([]journal.Member, error) {
 	if c.Join {
 		return nil, nil
@@ -181,6 +194,7 @@ func processUser() (name, group string) {
 
 // exportMaster shows what an operator watches of a master. Gauges are read on each scrape, also of a master that does not
 // lead.
+// It is called before the door opens, so that the first scrape has all of it.
 func exportMaster(reg *metrics.Registry, m *master.Master) {
 	for name, read := range m.Gauges() {
 		reg.GaugeFunc(name, "see docs/operate.md", read)

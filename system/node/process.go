@@ -20,6 +20,8 @@ const stopTimeout = 15 * time.Second
 // once makes a Stop idempotent: the first call does the work, and every other one, also at the same time, waits for it and
 // returns what it returned. Closing a journal or a store twice panics or reports a fault that is none, and both happen: an
 // operator's stop crosses the one of a start that failed half-way.
+//
+// The work's own context is that of the first caller. One that comes later with more time does not give it more.
 type once struct {
 	mu   sync.Mutex // guards what follows; not held while the work runs
 	done host.Event // nil before the first call
@@ -52,6 +54,9 @@ type door struct {
 }
 
 // openDoor listens on address; an empty one opens none. It answers at once: the checks must be ready before.
+//
+// It is the machine's own port, not the host's: people and monitoring are no part of what is simulated. A client gets 5 seconds
+// for the header of a request, so that one that sends nothing holds no task for ever.
 func openDoor(address string, reg *metrics.Registry, healthy, ready metrics.Check) (*door, error) {
 	if address == "" {
 		return &door{}, nil
@@ -88,6 +93,8 @@ type stoppable interface {
 
 // run is the life of a process: start it, wait for ctx, stop it within stopTimeout. A start that fails is the caller's to
 // print; it has given back what it took. The stop's time does not depend on ctx, which has ended by then.
+//
+// It waits on ctx's own channel, which virtual time does not see: it is for real processes only.
 func run(ctx context.Context, h host.Host, log *slog.Logger, what string, start func() (stoppable, error)) error {
 	s, err := start()
 	if err != nil {
@@ -101,6 +108,9 @@ func run(ctx context.Context, h host.Host, log *slog.Logger, what string, start 
 }
 
 // stopServer ends a gRPC server within ctx. Calls get a grace to end by themselves, then their contexts are cancelled.
+//
+// Streams of clients stay open for as long as the clients do, so that without the grace's end each stop would take all of
+// its time.
 func stopServer(ctx context.Context, h host.Host, s host.Server) {
 	const grace = 2 * time.Second // streams of clients do not end by themselves
 	inner, cancel := h.WithTimeout(ctx, grace)

@@ -10,6 +10,7 @@ import (
 )
 
 // opener opens under stores with the wrappers of production: attempts are counted, and what is worth it is retried.
+// It is shared by all tasks of a process, and keeps nothing of the stores that it opened but their counts.
 type opener struct {
 	h        host.Host
 	drivers  drivers.Drivers
@@ -36,6 +37,7 @@ func (o *opener) open(ctx context.Context, uri string, options map[string]string
 
 // exportStores shows the under-store counters, two series an operation. They are read when they are asked for, and cost
 // nothing until then.
+// The snapshot is of one moment for each series: two of them read in one scrape may be an attempt apart.
 func exportStores(reg *metrics.Registry, c *ufs.Counters) {
 	for i, op := range c.Snapshot() {
 		reg.CounterFunc(op.Op.String()+"_total", "under-store requests of this kind, each attempt counted",

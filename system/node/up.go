@@ -21,6 +21,8 @@ import (
 
 // UpConfig says what cluster to run in this process.
 // "As before" is what the last start in Dir was given (layout); a field that is left at zero there changes nothing.
+//
+// Up needs Out. A nil Log logs nothing.
 type UpConfig struct {
 	Dir      string // of all state; it is made if missing
 	Masters  int    // 1, 3 or 5; 0: as before, or 1
@@ -53,6 +55,8 @@ type layout struct {
 
 // Cluster is an embedded cluster that is running: real masters and workers over loopback, with real ports, so that it
 // behaves as one on several machines does, and any client can use it.
+//
+// Its lists are filled by start and not changed afterwards: Ready, Stop and Masters may be called by several tasks.
 type Cluster struct {
 	Dir     string
 	h       host.Host
@@ -86,6 +90,9 @@ func Up(ctx context.Context, h host.Host, cfg UpConfig) error {
 // StartCluster starts masters and workers in this process. It returns once a master leads; Ready waits for the rest. When
 // it fails, everything that was started is stopped. State is kept in cfg.Dir; a second start finds it, also after a crash.
 // Two clusters in one Dir are refused by the locks of the masters' state; two on one port by the ports.
+//
+// Errors: InvalidArgument for numbers that cannot run or that contradict what Dir has, Corrupted for a layout that cannot be
+// read, Unavailable for a folder that cannot be written, a server's port in use, or masters of which none came to lead.
 func StartCluster(h host.Host, cfg UpConfig) (*Cluster, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -195,6 +202,9 @@ func (l layout) masterAddresses() []string {
 
 // start starts masters, waits for a leader, and starts workers. What was started is kept for Stop, also when a later one
 // fails. All masters come before the wait: a quorum needs most of them to elect one.
+//
+// The ports are not reserved together: a start that meets a foreign process on one of them fails there, and StartCluster
+// stops what runs by then.
 func (c *Cluster) start(log *slog.Logger) error {
 	for i := range c.layout.Masters {
 		m, err := StartMaster(c.h, c.masterConfig(i), log.With("node", fmt.Sprintf("m%d", i+1)), drivers.Drivers{})
@@ -238,6 +248,7 @@ func (c *Cluster) led() error {
 }
 
 // masterConfig is the configuration that an operator would write for master i, in code.
+// All masters name the same peers, and the same folder as the under store of /, which is mounted once.
 func (c *Cluster) masterConfig(i int) *config.Config {
 	cfg := config.Default()
 	m := &cfg.Master

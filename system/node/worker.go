@@ -21,6 +21,8 @@ import (
 )
 
 // Worker is a running worker: a gRPC server, the service behind it, an HTTP door, and a client for other workers' data.
+//
+// What open sets is not changed afterwards, so that its methods need no lock.
 type Worker struct {
 	h      host.Host
 	worker *worker.Worker // nil when its tiers could not be opened
@@ -31,6 +33,7 @@ type Worker struct {
 }
 
 // RunWorker runs a worker until ctx ends, then stops it within stopTimeout. What only it holds is away until it runs again.
+// An error to start is returned at once; one to stop means that something could not be closed in time, or not at all.
 func RunWorker(ctx context.Context, h host.Host, cfg *config.Config, log *slog.Logger) error {
 	return run(ctx, h, log, "worker", func() (stoppable, error) {
 		w, err := StartWorker(h, cfg, log, drivers.Drivers{})
@@ -44,6 +47,9 @@ func RunWorker(ctx context.Context, h host.Host, cfg *config.Config, log *slog.L
 
 // StartWorker starts a worker. It recovers what its tiers hold before it answers, and needs no master for that: it looks for
 // one in the background for as long as it runs. When it fails, ports and files are free again.
+//
+// The tiers' recovery is not bounded by a time: it takes as long as their disks need, and until then clients that connect
+// wait.
 func StartWorker(h host.Host, cfg *config.Config, log *slog.Logger, d drivers.Drivers) (*Worker, error) {
 	c := &cfg.Worker
 	server, err := h.Listen(c.Address)
@@ -66,6 +72,9 @@ func StartWorker(h host.Host, cfg *config.Config, log *slog.Logger, d drivers.Dr
 
 // open recovers the tiers before anything is served. The client comes first, since the worker may need other workers' blocks
 // as soon as a master answers.
+//
+// What it has opened when it fails is Stop's to close. The door comes last and has no check of its own: it answers only once
+// the tiers are recovered.
 func (w *Worker) open(c *config.Worker, stores *opener, reg *metrics.Registry, log *slog.Logger) error {
 	var err error
 	name, group := processUser()
@@ -132,6 +141,9 @@ func (w *Worker) Stop(ctx context.Context) error {
 // readRemote reads a part of a file version that other workers hold, for a worker that is told to replicate or persist it.
 // The path in the status is made up: blocks are located by inode and version, and the path appears in errors only. The
 // caller closes the reader.
+//
+// Reading moves nothing in the holders' caches (ReadNoCache): a copy that is made for safety is no sign of use. ctx ends
+// the reader too. Offsets are the file's; at the end of the length comes io.EOF.
 func (w *Worker) readRemote(ctx context.Context, ref *proto.FileRef, offset, length int64) (io.ReadCloser, error) {
 	status := &dfs.FileStatus{
 		ID: dfs.InodeID(ref.Inode), Version: ref.Version, Length: ref.Length, BlockSize: ref.BlockSize, Completed: true,
