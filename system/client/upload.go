@@ -132,7 +132,8 @@ func (u *upload) answer() (response *pb.WriteResponse, err error) {
 	return response, atAddress(rpc.FromStatus(err), u.worker.Address)
 }
 
-// close may be called more than once, and in any state. It drops the stream, which the worker takes as a cancel unless it has answered, and what is kept.
+// close may be called more than once, and in any state. It drops the stream, which the worker takes as a cancel unless it
+// has answered, and what is kept.
 func (u *upload) close() {
 	u.disconnect()
 	u.drop()

@@ -11,7 +11,8 @@ import (
 	"github.com/forebay/forebay/system/rpc"
 )
 
-// suspicion is how long a worker that failed is asked last. It is not left out: it may be the only one that has the data. It is as long as the master may take to notice its death.
+// suspicion is how long a worker that failed is asked last. It is not left out: it may be the only one that has the data.
+// It is as long as the master may take to notice its death.
 const suspicion = 10 * time.Second
 
 // minListAge bounds how often failures make a client ask for the worker list again.

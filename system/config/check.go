@@ -17,6 +17,9 @@ const maxDurable = 100
 
 // check refuses values that cannot work, with their origin. It looks at what a value says, never at the machine: whether a
 // folder can be written or a port is free is for the process that needs it, which may run elsewhere.
+//
+// The first problem in the order of the list is told, InvalidArgument. What is told is masked: a URI with a password can
+// stand in any key by mistake.
 func (l *Loaded) check() error {
 	c := l.Config
 	problems := []problem{
@@ -114,7 +117,8 @@ func peers(values []string) problem {
 	return problem{}
 }
 
-// blockSize refuses sizes of which nothing could be stored. It holds block sizes to whole pages: a page belongs to one block. zero says whether 0, "not set", will do.
+// blockSize refuses sizes of which nothing could be stored. It holds block sizes to whole pages: a page belongs to one
+// block. zero says whether 0, "not set", will do.
 func blockSize(key string, size Size, zero bool) problem {
 	bad := size < dfs.PageSizeBytes || size%dfs.PageSizeBytes != 0
 	return when(key, bad && (!zero || size != 0), "want a multiple of 1MiB, a page")

@@ -129,6 +129,8 @@ type Worker struct {
 }
 
 // Tier is one kind of storage of a worker. Capacity is what the worker fills, not what the disk has: leave room for others.
+//
+// Two tiers of one worker may have one name; what tells them apart is their order.
 type Tier struct {
 	Name     string `yaml:"name"` // MEM, SSD or HDD
 	Dir      string `yaml:"dir"`

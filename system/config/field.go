@@ -139,7 +139,8 @@ func (f field) String() string {
 	}
 }
 
-// splitList reads a list from one text, separated by commas. It drops blanks and empty entries, so that a trailing comma does no harm.
+// splitList reads a list from one text, separated by commas. It drops blanks and empty entries, so that a trailing comma
+// does no harm.
 func splitList(text string) []string {
 	var list []string
 	for part := range strings.SplitSeq(text, ",") {

@@ -15,6 +15,8 @@ import (
 const DefaultFile = "/etc/forebay/forebay.yaml"
 
 // Sources is where values come from, besides the defaults.
+//
+// Nothing else of the process is looked at, beside the file: a test gives what it wants to have found.
 type Sources struct {
 	File    string          // "": FOREBAY_CONFIG from Environ, otherwise DefaultFile if it exists
 	Environ []string        // "NAME=value"; os.Environ()
@@ -71,6 +73,8 @@ func Load(from Sources) (*Loaded, error) {
 }
 
 // Settings lists every key, in the order of the tree, as people may see it: secrets are masked, those inside URIs too.
+//
+// Each call makes the list anew, so that it may be changed.
 func (l *Loaded) Settings() []Setting {
 	var all []Setting
 	for _, f := range fields(l.Config) {

@@ -59,8 +59,8 @@ func maskUserinfo(text string) string {
 	}
 }
 
-// maskParameters hides what options and queries hold. It replaces the values of "name=value" where name is that of a secret, between the separators of a query or
-// of a list.
+// maskParameters hides what options and queries hold. It replaces the values of "name=value" where name is that of a
+// secret, between the separators of a query or of a list.
 func maskParameters(text string) string {
 	var out strings.Builder
 	for {

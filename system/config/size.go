@@ -10,6 +10,8 @@ import (
 )
 
 // Size is a number of bytes, written with a unit.
+//
+// 0 is a size; whether it means "none", "the default" or a mistake is said by the key's documentation.
 type Size int64
 
 // units, the longest names first, so that "MiB" is not read as "B".

@@ -30,8 +30,8 @@ func (l *loader) yaml(path string, text []byte) error {
 	return l.node(path, "", document.Content[0])
 }
 
-// node applies what stands at key, "" for the whole document: a value where key is one, a section otherwise. It descends only into keys that exist, which bounds its depth whatever the file has,
-// anchors that contain themselves included.
+// node applies what stands at key, "" for the whole document: a value where key is one, a section otherwise. It descends
+// only into keys that exist, which bounds its depth whatever the file has, anchors that contain themselves included.
 // Errors name the file and the line. null for a whole section is what is left when all of its lines are commented out,
 // so it is no mistake.
 func (l *loader) node(path, key string, n *yaml.Node) error {

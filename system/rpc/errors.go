@@ -156,7 +156,8 @@ func ErrorFromProto(message *pb.Error) error {
 	return decodeError(message)
 }
 
-// decodeError makes the error of a message; nothing of it is trusted to be known. It keeps a kind that this build does not know as its number: it is passed on, and printed, as it came.
+// decodeError makes the error of a message; nothing of it is trusted to be known. It keeps a kind that this build does not
+// know as its number: it is passed on, and printed, as it came.
 func decodeError(message *pb.Error) *dfs.Error {
 	return &dfs.Error{
 		Kind: dfs.Kind(message.Kind), Op: message.Op, Path: message.Path, Detail: message.Detail, Leader: message.Leader,

@@ -62,8 +62,9 @@ func (c *Coalescer) receive(stream *callStream) {
 	}
 }
 
-// answered finishes the batch that answer belongs to; answers may come in any order. An answer of the wrong length fails its
-// batch alone, as Unknown: nobody can tell which result is whose. An error of its own means that the stream cannot be trusted any more.
+// answered finishes the batch that answer belongs to; answers may come in any order. An answer of the wrong length fails
+// its batch alone, as Unknown: nobody can tell which result is whose. An error of its own means that the stream cannot be
+// trusted any more.
 func (c *Coalescer) answered(answer *pb.ResultBatch) error {
 	c.mu.Lock()
 	b := c.inFlight[answer.BatchId]
