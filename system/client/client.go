@@ -42,6 +42,8 @@ type core struct {
 
 // New makes a client. It talks to nobody yet, so that it succeeds while the cluster is down; close it in the end. What is
 // missing in cfg is InvalidArgument.
+//
+// It starts no task. The first mutation of each route starts one that keeps the session, until Close.
 func New(cfg Config) (*Client, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -66,6 +68,7 @@ func (c *core) as(who dfs.Identity) *Client {
 
 // As is this client on another identity's behalf. It shares everything else, the closing too. Keep it: operations of one
 // view travel together.
+// The identity is taken as it is given: whoever uses this has established it, as a gateway does for its users.
 func (c *Client) As(who dfs.Identity) *Client { return c.core.as(who) }
 
 // Identity is on whose behalf this client works.
@@ -97,6 +100,7 @@ func (c *Client) caller(s *session, way route) *rpc.Caller {
 
 // read executes an operation that changes nothing, outside of any session. It may be executed more than once. Its errors
 // have no path of the caller's yet.
+// It may be answered by any execution of it, and is never in doubt.
 func (c *Client) read(ctx context.Context, operation *pb.Operation, way route) (*pb.Result, error) {
 	result, _, err := c.core.execute(ctx, c.reads, operation, way)
 	return result, err

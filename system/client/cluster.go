@@ -22,6 +22,10 @@ type Mount struct {
 
 // Mount adds an under store to the namespace. m.ID is the master's to choose. Its errors are the
 // master's and, through it, the store's. AlreadyExists: something is mounted at m.Path.
+//
+// Only the superuser may: PermissionDenied for others. The master looks at the store's root first, so that it may take long
+// and is not batched with other callers' operations; a store that cannot be seen is refused. What the store has is loaded
+// when somebody asks for it.
 func (c *Client) Mount(ctx context.Context, m Mount) error {
 	_, err := c.mutate(ctx, "mount", string(m.Path), &pb.Operation{Kind: &pb.Operation_Mount{Mount: &pb.MountUfs{
 		Path: string(m.Path), Uri: m.URI, ReadOnly: m.ReadOnly, Shared: m.Shared, Options: m.Options,
@@ -40,6 +44,7 @@ func (c *Client) Unmount(ctx context.Context, path dfs.Path) error {
 }
 
 // Mounts lists the mount table, as far as this identity may see it. Secrets among the options are masked.
+// The slice and the options are the caller's own.
 func (c *Client) Mounts(ctx context.Context) ([]Mount, error) {
 	result, err := c.read(ctx, &pb.Operation{Kind: &pb.Operation_ListMounts{ListMounts: &pb.ListMounts{}}}, alone)
 	if err != nil {
@@ -64,6 +69,7 @@ func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
 }
 
 // BlockLocation says which workers hold a block.
+// The order of Workers says nothing; a reader ranks them by itself.
 type BlockLocation struct {
 	Index   uint32
 	Workers []dfs.WorkerID
@@ -101,6 +107,7 @@ func (c *Client) Free(ctx context.Context, path dfs.Path, recursive, force bool)
 }
 
 // Persist starts writing what only workers have to the under store. It tells how many files were affected.
+// It does not wait for the bytes to arrive: Stat tells of that (FileStatus.Persist).
 func (c *Client) Persist(ctx context.Context, path dfs.Path, recursive bool) (int64, error) {
 	return c.counted(ctx, "persist", path, &pb.Operation{Kind: &pb.Operation_Persist{
 		Persist: &pb.Persist{Path: string(path), Recursive: recursive},

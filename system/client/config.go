@@ -59,6 +59,7 @@ func (c Config) withDefaults() (Config, error) {
 }
 
 // setDefault gives value the standard unless it is set; negative values count as not set.
+// It is for what has no meaning at zero.
 func setDefault[T int64 | time.Duration](value *T, standard T) {
 	if *value <= 0 {
 		*value = standard
@@ -84,6 +85,8 @@ type options struct {
 }
 
 // Option changes one setting of one call; those that a call has no use for are ignored by it.
+//
+// Of two that set the same the last wins, so that helpers put their own first and callers can change them.
 type Option func(*options)
 
 // WithReadType says what reading does to the cache.
@@ -98,6 +101,8 @@ func WithWriteType(t dfs.WriteType) Option { return func(o *options) { o.writeTy
 func WithBlockSize(bytes int64) Option { return func(o *options) { o.blockSize = bytes } }
 
 // WithDurableReplicas sets how many workers must have a block of an ASYNC_THROUGH write before it is acknowledged.
+// Fewer live workers than that make the write wait for more, and fail in the end, with Unavailable or with
+// its context's error.
 func WithDurableReplicas(n int32) Option { return func(o *options) { o.replication = n } }
 
 // WithReplication sets how many cached copies of a new file to keep: at least least, at most most (0: no limit).
@@ -110,6 +115,7 @@ func WithReplication(least, most int32) Option {
 func WithMode(mode uint32) Option { return func(o *options) { o.mode = mode } }
 
 // WithOverwrite lets Create replace a file that exists.
+// The old content stays readable until Close, and stays for good when the write fails.
 func WithOverwrite() Option { return func(o *options) { o.overwrite = true } }
 
 // WithParents makes missing parents, and lets Mkdir succeed when the directory exists.

@@ -61,6 +61,8 @@ func newContent(c *Client, status *dfs.FileStatus) *content {
 }
 
 // refOf is what a worker must know of a file to serve it: a worker asks the master nothing.
+//
+// It is taken as true by the worker, which checks no permission: that was the master's part, when it gave the status.
 func refOf(s *dfs.FileStatus) *pb.FileRef {
 	return &pb.FileRef{
 		Inode: uint64(s.ID), Version: s.Version, Length: s.Length, BlockSize: s.BlockSize, MountId: uint64(s.MountID),
@@ -81,6 +83,7 @@ func (t *content) block(index uint32) dfs.BlockID {
 }
 
 // blockAt is the index of the block with the byte at offset, and where the block ends in the file.
+// offset must lie within the file: the index has 32 bits, and the end is not past the file's.
 func (t *content) blockAt(offset int64) (index uint32, end int64) {
 	size := t.status.BlockSize
 	if size <= 0 {
@@ -215,6 +218,7 @@ func (t *content) holdersOf(ctx context.Context, index uint32) ([]dfs.WorkerID, 
 }
 
 // forget drops what is known of a block's holders, so that the next search asks the master.
+// It is called when a holder failed, since others may have got the block meanwhile.
 func (t *content) forget(index uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

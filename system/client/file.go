@@ -16,6 +16,9 @@ const firstWindowBytes = dfs.PageSizeBytes
 
 // File is an open file: one version of its content. ReadAt and ReadRange may be called concurrently with everything
 // else; Read, Seek and WriteTo share one position and wait for each other.
+//
+// Close must be called: until then a stream to a worker may be open, ahead of the position, with what its window holds.
+// Errors do not stick: a read that failed may be tried again, and asks anew.
 type File struct {
 	c    *Client
 	ctx  context.Context
@@ -117,6 +120,7 @@ func (f *File) ReadRange(ctx context.Context, p []byte, offset int64) (int, erro
 }
 
 // readFrom reads one block after the other from t, each with a search of its own.
+// Bytes before an error are good. io.EOF comes only when p reaches past the file's end.
 func (f *File) readFrom(ctx context.Context, t *content, p []byte, offset int64) (n int, err error) {
 	for n < len(p) {
 		at := offset + int64(n)
@@ -147,6 +151,9 @@ func (f *File) deliver(t *content) bool {
 
 // exchange reopens a file whose version went stale before any of it was given out, once. It tells whether there is
 // another version to read. Readers that meet the same stale version wait for the one that looks.
+//
+// A file of which bytes were given out stays with its version and answers Stale: to go on with another one would mix the two
+// (INV-1). The status is asked past all sync intervals, since it is a change in the under store that may have made it stale.
 func (f *File) exchange(ctx context.Context, stale *content, cause error) bool {
 	if !dfs.IsKind(cause, dfs.Stale) || f.exchanging.Lock(ctx) != nil {
 		return false
@@ -174,6 +181,8 @@ func (f *File) exchange(ctx context.Context, stale *content, cause error) bool {
 
 // Close ends all reading that has no context of its own. It may be called more than once. It waits for a WriteTo whose
 // writer takes its time.
+//
+// Its error is that of the wait for the turn, which cannot end by ctx: it is nil in fact.
 func (f *File) Close() error {
 	f.mu.Lock()
 	f.closed = true

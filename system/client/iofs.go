@@ -91,6 +91,7 @@ func (t *treeFS) Stat(name string) (fs.FileInfo, error) {
 }
 
 // ReadFile implements fs.ReadFileFS.
+// All bytes are of one version, as with Client.ReadFile.
 func (t *treeFS) ReadFile(name string) ([]byte, error) {
 	path, err := t.path("read", name)
 	if err != nil {
@@ -101,6 +102,7 @@ func (t *treeFS) ReadFile(name string) ([]byte, error) {
 }
 
 // ReadDir implements fs.ReadDirFS.
+// It gathers the whole directory in memory, in the order of names.
 func (t *treeFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	f, err := t.Open(name)
 	if err != nil {

@@ -117,6 +117,8 @@ const (
 
 // do executes the operation at this master, once. The error is the operation's own, or that of the way there. timeoutNs is
 // what the server is told of the caller's time when the operation goes alone; a batch has its own.
+//
+// A batch's error is that of its one operation as well. A result that is missing is Unknown, which is not retried.
 func (m *master) do(ctx context.Context, caller *rpc.Caller, operation *pb.Operation, way route, timeoutNs int64) (*pb.Result, error) {
 	if way == shared {
 		return m.stream.Do(ctx, caller, operation)

@@ -24,6 +24,8 @@ type Worker struct {
 }
 
 // Tier is one tier of a worker's storage.
+//
+// A failed tier keeps its figures, and counts for nothing in a worker's sums.
 type Tier struct {
 	Name          string
 	CapacityBytes int64
@@ -105,6 +107,7 @@ func (r *ring) score(i int, block uint64) float64 {
 
 // first is the block's first worker, the head of rank without the cost of sorting; nil when there is none. Draws that are
 // alike, which happens to one pair in 2^53, go by name, so that all clients agree (INV-3).
+// It allocates nothing: writers ask it for each chunk.
 func (r *ring) first(b dfs.BlockID) *Worker {
 	block := blockSeed(b)
 	best, bestScore := -1, 0.0

@@ -27,6 +27,9 @@ const (
 
 // retryBudget is a token bucket that all retries of a process draw from. An empty bucket delays retries; it does not
 // fail them, since their contexts end by themselves.
+//
+// INV-1: tokens is never over budgetBurst, whatever the clock does: a jump back fills nothing, and one ahead the bucket at
+// most.
 type retryBudget struct {
 	mu     sync.Mutex
 	tokens float64
@@ -201,6 +204,7 @@ func leaderHint(err error) string {
 }
 
 // atAddress names the master in an error that has no path of its own.
+// It makes a copy: several callers may hold the error.
 func atAddress(err error, address string) error {
 	var e *dfs.Error
 	if errors.As(err, &e) && e.Path == "" {
@@ -213,6 +217,7 @@ func atAddress(err error, address string) error {
 
 // gaveUp is the error of an operation whose time ran out while it was being retried: the kind of the end, the words of
 // the last failure.
+// The last failure is its cause: it is what an operator has to look at.
 func gaveUp(ended, last error) error {
 	return &dfs.Error{Kind: dfs.KindOf(ended), Op: "call master", Err: last,
 		Detail: "gave up retrying; the last answer was: " + last.Error()}

@@ -59,6 +59,7 @@ func (f *File) WriteTo(w io.Writer) (written int64, err error) {
 
 // Seek implements io.Seeker. A position past the end is allowed: reads there give io.EOF. A seek to where the position is
 // keeps what was read ahead.
+// It asks nobody and does not wait, but for a Read or a WriteTo under way.
 func (f *File) Seek(offset int64, whence int) (int64, error) {
 	if err := f.turn.Lock(f.ctx); err != nil {
 		return 0, dfs.Wrap(err, "seek", string(f.Status().Path))
@@ -125,6 +126,7 @@ func (f *File) look(t *content, wanted int64) {
 }
 
 // advance moves the position over n bytes of what peek returned. The caller holds turn.
+// n is at most what peek returned.
 func (f *File) advance(n int) {
 	if n == 0 {
 		return

@@ -59,6 +59,7 @@ func (s *session) end(sequence uint64) {
 }
 
 // ackedBelow is what the master may forget: the answers of all smaller sequences.
+// It never waits, as rpc.Caller asks, and never falls.
 func (s *session) ackedBelow() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,6 +68,8 @@ func (s *session) ackedBelow() uint64 {
 
 // sessions opens the client's session when the first mutation needs it, keeps it alive, and replaces it when the master
 // has forgotten it.
+//
+// INV-3: at most one session is current, and mutations that begin use it; those that are being retried stay in theirs.
 type sessions struct {
 	c       *core
 	opening *host.Mutex     // held while a session is being opened
@@ -207,6 +210,8 @@ func (c *Client) mutate(ctx context.Context, op, path string, mutation *pb.Opera
 }
 
 // mutationError makes a mutation's error tell whether its outcome is known.
+//
+// The kind stays that of the failure, so that callers who match DeadlineExceeded go on to do so; the words tell of the doubt.
 func mutationError(err error, op, path string, doubt bool) error {
 	if err == nil {
 		return nil

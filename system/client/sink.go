@@ -72,6 +72,7 @@ func (s *blockSink) write(index uint32, piece chunk) error {
 }
 
 // begin begins a block. It gives the copies of one block places that they share, so that no two go to one worker.
+// With fewer live workers than copies the uploads wait for more when they connect, not here.
 func (s *blockSink) begin(index uint32) error {
 	s.index = index
 	p, err := s.w.c.core.newPlaces(s.w.ctx, s.w.block(index))
@@ -209,6 +210,7 @@ func (s *throughSink) beginSide(index uint32) {
 
 // endSide commits the copy of a block at another worker, and waits for it: a copy is told to the master only when it is
 // acknowledged. When it fails there is none, and nothing else happens.
+// It waits for that one worker, at most until the stall watch gives it up; the file's own fate does not depend on it.
 func (s *throughSink) endSide() {
 	if s.side == nil {
 		return

@@ -28,6 +28,7 @@ const (
 )
 
 // chunk is one piece of a file, at most a page.
+// Its page is not changed any more: several uploads and attempts send it at the same time.
 type chunk struct {
 	offset int64
 	page   *rpc.PageBuffer
@@ -118,6 +119,7 @@ func (u *upload) result() (*pb.WriteResponse, error) {
 }
 
 // answer waits for the worker's word on the stream.
+// The time that an under store may need to commit counts from here on, not for the chunks before.
 func (u *upload) answer() (response *pb.WriteResponse, err error) {
 	if u.header.ToUfs {
 		u.watch.patience.Store(commitPatience)
@@ -228,6 +230,7 @@ func (u *upload) beginSearch(failure error) error {
 }
 
 // searchedInVain is the end of a search: the words and the kind of the last failure, and that there is nothing left to try.
+// The upload is good for close only.
 func (u *upload) searchedInVain(failure error) error {
 	u.disconnect()
 	return &dfs.Error{Kind: dfs.KindOf(failure), Op: "write", Path: string(u.path), Err: failure,
@@ -320,6 +323,8 @@ func (u *upload) transmit(piece chunk) error {
 func (u *upload) transmitLast() error { return u.message(&pb.WriteRequest{Last: true}) }
 
 // message sends one message. Why sending failed is known to the receiving side only: gRPC keeps the reason for it.
+//
+// A worker that refuses a write answers before its end, with an error. An early answer without one is Unknown.
 func (u *upload) message(m any) error {
 	if u.watch.during(func() error { return u.stream.SendMsg(m) }) == nil {
 		return nil

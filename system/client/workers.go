@@ -122,6 +122,8 @@ type loadedWorkers struct {
 // load asks the master and keeps its answer. What is known may be told as unchanged, which costs neither side a list; with
 // anew it is told whole, with the figures of this moment. It replaces the list as a whole: those who have the old one
 // go on with it, unchanged. The order of its locks: loading, which the caller may hold, then mu.
+//
+// It is executed with the client's own identity, whichever view asks: the list is shared by all.
 func (w *workerList) load(ctx context.Context, anew bool) (loadedWorkers, error) {
 	w.mu.Lock()
 	have, known := loadedWorkers{w.all, w.live}, w.version
@@ -158,6 +160,7 @@ func (w *workerList) load(ctx context.Context, anew bool) (loadedWorkers, error)
 }
 
 // suspect takes note that the worker at address failed: it is asked last for a while, and the list is asked for anew.
+// The suspicion is this client's alone, and ends by itself or with the first good chunk (cleared).
 func (w *workerList) suspect(address string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -118,6 +118,7 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 
 // ReadFrom implements io.ReaderFrom: r reads straight into pages. An error of r is returned as it is and does not stick: more
 // may be written, or the file closed. A hundred reads in a row without a byte or an error are io.ErrNoProgress.
+// Nothing is copied beside what r itself does: pages are sent from where r has put the bytes.
 func (w *Writer) ReadFrom(r io.Reader) (total int64, err error) {
 	const maxEmptyReads = 100 // as bufio has it: a reader that gives neither bytes nor an error would spin for ever
 	for empty := 0; empty < maxEmptyReads; empty++ {
@@ -190,6 +191,8 @@ func (w *Writer) flush() error {
 
 // Close commits the file. When it returns an error the file is dropped, unless the error says that the outcome is
 // unknown. A second call returns what the first one did.
+//
+// It takes as long as the sink's commit, the master's answer and, after an error, the farewell, each with an end of its own.
 func (w *Writer) Close() error {
 	if w.done {
 		return w.err
@@ -243,6 +246,8 @@ func (w *Writer) commit() error {
 
 // end releases everything and, if the file was not completed, tells the master. The farewell has a time of its own: the
 // writer's context has ended already when that is why it gives up.
+// Afterwards nothing of the process is held. Room for kept bytes is given back before the master is told, so that other
+// writers have it also while no master answers.
 func (w *Writer) end(abandon bool) {
 	w.done = true
 	w.sink.abort()

@@ -58,6 +58,7 @@ func (l *Loaded) check() error {
 }
 
 // problem says why a key's value cannot work; why is empty when it can.
+// It says what would be right, since it is shown to whoever wrote the value.
 type problem struct{ key, why string }
 
 // when is a problem if bad. why is what would be right.
@@ -92,6 +93,7 @@ func optionalAddress(key, value string) problem {
 
 // addresses holds a list of servers to at least one, all of them well formed: one bad entry would show only when the
 // others fail.
+// That they answer is not looked at: a client may start before its cluster.
 func addresses(key string, values []string) problem {
 	if len(values) == 0 {
 		return problem{key, "name at least one master as host:port"}
@@ -106,6 +108,7 @@ func addresses(key string, values []string) problem {
 
 // peers checks the form only; that the addresses answer is for the election to find, and that this master is among them for
 // its start, which a client with the same file has nothing to do with.
+// None at all is no problem: it means a quorum of one.
 func peers(values []string) problem {
 	for _, v := range values {
 		id, where, ok := strings.Cut(v, "=")
@@ -125,6 +128,7 @@ func blockSize(key string, size Size, zero bool) problem {
 }
 
 // atLeast keeps intervals from turning into busy loops, and timeouts into ones that nothing can meet.
+// There is no upper bound: a long time is a choice, and harms nobody by itself.
 func atLeast(key string, d, least time.Duration) problem {
 	return when(key, d < least, fmt.Sprintf("%v is too short: want %v or more", d, least))
 }

@@ -73,12 +73,17 @@ type Master struct {
 }
 
 // Journal configures the replicated log.
+//
+// Every mutation waits for a sync of this disk on most of the masters, so that its speed is that of
+// the cluster's mutations.
 type Journal struct {
 	Address string `yaml:"address" doc:"where other masters find this one's journal"`
 	Dir     string `yaml:"dir" doc:"of the log; on a disk that syncs fast"`
 }
 
 // Metadata configures the inode store.
+//
+// Its folder is the master's own, as the journal's is: two masters on one machine need two.
 type Metadata struct {
 	Dir   string        `yaml:"dir" doc:"of the inode store"`
 	Store string        `yaml:"store" doc:"pebble, or heap (all in memory, for comparison)"`
@@ -86,6 +91,8 @@ type Metadata struct {
 }
 
 // MetadataCache sizes the inode store's caches.
+//
+// With the pebble store the two bound most of a master's memory; the collector's mark is set by them as well (package node).
 type MetadataCache struct {
 	Size   Size `yaml:"size" doc:"of the cache of hot inodes"`
 	Blocks Size `yaml:"blocks" doc:"of the cache of the store's own blocks"`
@@ -102,6 +109,8 @@ type Block struct {
 }
 
 // MasterSession configures clients' sessions.
+//
+// It must be well above client.keepalive: a mutation that is in doubt when its session is forgotten stays in doubt.
 type MasterSession struct {
 	Timeout time.Duration `yaml:"timeout" doc:"after which a silent client's session is forgotten"`
 }
@@ -112,6 +121,8 @@ type MasterWorker struct {
 }
 
 // Lost says when a worker is lost.
+//
+// It must be well above worker.heartbeat. Shorter means that readers learn of a death sooner, and that a pause counts as one.
 type Lost struct {
 	Timeout time.Duration `yaml:"timeout" doc:"after which a silent worker counts as lost"`
 }
@@ -170,6 +181,8 @@ type ClientBlock struct {
 }
 
 // Replication says how many copies writes make.
+//
+// With 1 the death of one worker loses what it had acknowledged of such writes and the under store does not have yet.
 type Replication struct {
 	Durable int `yaml:"durable" doc:"workers that have a block before an ASYNC_THROUGH write is acknowledged"`
 }

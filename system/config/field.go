@@ -30,6 +30,7 @@ var (
 func fields(c *Config) []field { return walk(reflect.ValueOf(c).Elem(), "") }
 
 // walk lists the leaves below a struct. A field's yaml tag is its part of the key; every struct is a section.
+// The values are those of the struct itself: who sets one changes the Config.
 func walk(v reflect.Value, prefix string) (all []field) {
 	t := v.Type()
 	for i := range t.NumField() {

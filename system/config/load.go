@@ -24,6 +24,7 @@ type Sources struct {
 }
 
 // Flag is a flag that was given.
+// Name is as it was typed, for errors.
 type Flag struct{ Name, Value string }
 
 // Setting is one key as it was resolved.
@@ -92,6 +93,7 @@ func (l *Loaded) origin(key string) string {
 }
 
 // Keys lists all keys with their documentation and defaults.
+// Their origin is "default".
 func Keys() []Setting { return (&Loaded{Config: Default()}).Settings() }
 
 // loader is a Load under way. Its fields point into loaded.Config, and each source sets what it has: the order of the
@@ -133,6 +135,9 @@ func (l *loader) unknown(key, origin string) error {
 
 // file applies a file: the one named by a flag, else by the environment, else the default one. One that was named must exist;
 // the default one may be absent, and must be readable if it is there.
+//
+// An empty file is a file without settings. What cannot be read is InvalidArgument, since it is the naming of it that is
+// wrong for this process.
 func (l *loader) file(named, fromEnvironment string) error {
 	path := named
 	if path == "" {
@@ -192,6 +197,7 @@ func inSection(name string) bool {
 }
 
 // variables picks what could be ours from the environment; the last of two entries wins, as in exec.
+// An entry without "=" is passed over, as programs do.
 func variables(environ []string) map[string]string {
 	all := make(map[string]string)
 	for _, entry := range environ {

@@ -13,6 +13,7 @@ const masked = "***"
 var secretWords = []string{"secret", "password", "passwd", "token", "access_key", "accesskey", "credential"}
 
 // isSecret tells whether the value with this name must not be shown.
+// Any part of the name counts, in any case, so that "s3.secretKey" is one.
 func isSecret(name string) bool {
 	name = strings.ToLower(strings.ReplaceAll(name, "-", "_"))
 	for _, word := range secretWords {
@@ -26,6 +27,9 @@ func isSecret(name string) bool {
 // MaskURI is text with what must not be seen replaced: the password of every URI in it, and the values of parameters
 // whose names are those of secrets. Everything else stays byte for byte, so that people recognize what they wrote. It
 // works on any text, since it serves messages about values that are not URIs at all, lists of them included.
+//
+// It errs on the side of hiding, and is no parser: what it lets through was taken for no secret, which is not a promise for
+// secrets whose names do not say so. A key that holds one has the tag secret.
 func MaskURI(text string) string {
 	if !strings.ContainsAny(text, "@=") {
 		return text
