@@ -36,6 +36,8 @@ func (c *Client) Mount(ctx context.Context, m Mount) error {
 
 // Unmount removes the mount at path from the namespace, with everything that is known below it. Its under store stays as it
 // is.
+// Conflict: files below path wait to be persisted, and what only workers have of them would be lost. What was never to be
+// persisted (MUST_CACHE) goes without a question.
 func (c *Client) Unmount(ctx context.Context, path dfs.Path) error {
 	_, err := c.mutate(ctx, "unmount", string(path), &pb.Operation{Kind: &pb.Operation_Unmount{
 		Unmount: &pb.UnmountUfs{Path: string(path)},
@@ -77,6 +79,9 @@ type BlockLocation struct {
 
 // Locate tells where the blocks of a file's current version are cached. It is what the master knew at one moment: workers
 // evict without asking it.
+//
+// A block without workers is fetched from the under store by its next reader; of a file that is not persisted, the only copies
+// are away. The path's permissions hold, as for a read.
 func (c *Client) Locate(ctx context.Context, path dfs.Path) ([]BlockLocation, error) {
 	return c.locate(ctx, &pb.LocateBlocks{Path: string(path)})
 }
@@ -100,6 +105,9 @@ func (c *Client) locate(ctx context.Context, l *pb.LocateBlocks) ([]BlockLocatio
 
 // Free drops cached copies of a file, or of everything below a directory, that the under store has too; force drops
 // pinned ones as well. It tells how many files were affected.
+//
+// Files that the under store does not have are passed over. Workers drop the data when they hear of it, after this has
+// returned; one that is away keeps its copy, which is harmless.
 func (c *Client) Free(ctx context.Context, path dfs.Path, recursive, force bool) (int64, error) {
 	return c.counted(ctx, "free", path, &pb.Operation{Kind: &pb.Operation_Free{
 		Free: &pb.Free{Path: string(path), Recursive: recursive, Force: force},
@@ -108,6 +116,9 @@ func (c *Client) Free(ctx context.Context, path dfs.Path, recursive, force bool)
 
 // Persist starts writing what only workers have to the under store. It tells how many files were affected.
 // It does not wait for the bytes to arrive: Stat tells of that (FileStatus.Persist).
+//
+// A file that is still being written is passed over below a directory, and is Incomplete by its own name. The number is of
+// files that this call has put on the queue, not of those that were on it.
 func (c *Client) Persist(ctx context.Context, path dfs.Path, recursive bool) (int64, error) {
 	return c.counted(ctx, "persist", path, &pb.Operation{Kind: &pb.Operation_Persist{
 		Persist: &pb.Persist{Path: string(path), Recursive: recursive},
@@ -115,6 +126,8 @@ func (c *Client) Persist(ctx context.Context, path dfs.Path, recursive bool) (in
 }
 
 // LoadMetadata loads what the under store has below path into the namespace. It tells how many files there were.
+//
+// An error of the under store ends it, and what was loaded by then stays.
 func (c *Client) LoadMetadata(ctx context.Context, path dfs.Path, recursive bool) (int64, error) {
 	return c.counted(ctx, "load metadata of", path, &pb.Operation{Kind: &pb.Operation_Load{
 		Load: &pb.Load{Path: string(path), Recursive: recursive},
@@ -122,8 +135,8 @@ func (c *Client) LoadMetadata(ctx context.Context, path dfs.Path, recursive bool
 }
 
 // counted runs an operation that may take long and answers with a number.
-// The number is that of the one execution that counts, however many attempts it took (contract C2). An error leaves it open
-// how many files were reached before; the operation may be asked for again.
+// When an answer is lost it may run twice: the later run goes on where the earlier one came, and the number is the later
+// one's alone. After an error what was done before it stays done, and the operation may be asked for again.
 func (c *Client) counted(ctx context.Context, op string, path dfs.Path, operation *pb.Operation) (int64, error) {
 	result, err := c.mutate(ctx, op, string(path), operation, alone)
 	if err != nil {

@@ -128,6 +128,10 @@ type RemoveOptions struct {
 
 // Remove removes a file, an empty directory, or a tree. NotEmpty: a directory has entries and Recursive is not set.
 // With Recursive it may take long, since the under store is cleared too unless CacheOnly is set, and goes alone.
+//
+// The under store loses the data first, then the namespace the name: what fails in between is still seen, and can be removed
+// again. With CacheOnly the next look at the under store brings the entry back. A removal that is refused takes nothing with
+// it, also of a tree.
 func (c *Client) Remove(ctx context.Context, path dfs.Path, o RemoveOptions) error {
 	way := shared
 	if o.Recursive {
@@ -154,6 +158,9 @@ type Attributes struct {
 }
 
 // SetAttr changes the attributes that are given: of one file or directory all of them or none.
+//
+// A tree is changed from below, its root last, and not in one step for those who look. An error leaves a part changed; the
+// same call goes through all of it again, which does no harm.
 func (c *Client) SetAttr(ctx context.Context, path dfs.Path, a Attributes) error {
 	set := &pb.SetAttribute{
 		Path: string(path), Recursive: a.Recursive, Mode: a.Mode, Owner: a.Owner, Group: a.Group, Pinned: a.Pinned,
