@@ -34,6 +34,8 @@ const (
 )
 
 // Config is the size and make of a cluster. Zero values mean the defaults.
+// Left out of such a cluster: TLS and logins (everybody is the superuser), what workers read from each other, and an inode
+// store on disk: masters keep theirs in the heap store.
 type Config struct {
 	Masters     int
 	Workers     int
@@ -55,6 +57,8 @@ func (c Config) withDefaults() Config {
 }
 
 // Cluster is a set of nodes with Forebay on them.
+// INV-1: masters[i] is nil from CrashMaster until the service has started again; what asks for the leader never
+// sees a dead life's. It is used by tasks and timers of the world, one at a time, and needs no lock.
 type Cluster struct {
 	World   *world.World
 	Store   *mem.Store // the under store, mounted at /
@@ -67,6 +71,8 @@ type Cluster struct {
 }
 
 // New makes the nodes and starts the services on them, as tasks of theirs: they are up when the world has run for a while.
+// The under store is on a node of its own that never crashes and has no network: its operations take no time, so
+// that every delay in a run is Forebay's.
 func New(w *world.World, cfg Config) *Cluster {
 	c := &Cluster{World: w, cfg: cfg.withDefaults()}
 	var founders []journal.Member
@@ -108,12 +114,16 @@ func (c *Cluster) openStore(context.Context, string, map[string]string) (ufs.Sto
 }
 
 // StartMaster starts the service on a master's node, on the disk and the log that are there.
+// The node must live and not run the service already. It returns at once; the service is up when its task has run,
+// and an error there ends the run.
 func (c *Cluster) StartMaster(i int) {
 	n := c.Masters[i]
 	n.Go("start", func() { c.mustStart(n.Name(), c.startMaster(i)) })
 }
 
 // CrashMaster ends a master's process.
+// Node first, then the journal, whose store goes back to what was synced. It is called between tasks, as
+// Node.Crash is.
 func (c *Cluster) CrashMaster(i int) {
 	c.Masters[i].Crash()
 	c.quorum.Crashed(c.Masters[i].Name())
@@ -121,6 +131,7 @@ func (c *Cluster) CrashMaster(i int) {
 }
 
 // Leader is the index of the master that serves; -1 when none does.
+// More than one may believe to serve for a moment, after a cut: the first in order is told then.
 func (c *Cluster) Leader() int {
 	return slices.IndexFunc(c.masters, func(m *master.Master) bool { return m != nil && m.Serving() })
 }
@@ -201,6 +212,8 @@ func (c *Cluster) root() dfs.Identity {
 }
 
 // Client makes a client on a node.
+// It does no call yet, and belongs to the present life of the node. Whoever made it need not close it: a node's
+// end takes its connections with it.
 func (c *Cluster) Client(n *world.Node) (*client.Client, error) {
 	return client.New(client.Config{Host: n, Masters: c.Addresses(), Name: n.Name(), Identity: c.root(), Timeout: 30 * time.Second})
 }

@@ -21,6 +21,8 @@ func (r *run) schedule() {
 	}
 }
 
+// next begins a fault, sets its end, and sets the next of its kind before that end may come. Timers, not tasks,
+// begin faults: Crash must be called between tasks, and a fault must not die with a node.
 func (r *run) next(f Fault, after time.Duration, n int) {
 	r.w.Sched.After(after, func() {
 		end := faultKinds[f.Kind](r, f, n)
@@ -33,6 +35,7 @@ func (r *run) next(f Fault, after time.Duration, n int) {
 }
 
 // restartWorker crashes one worker after the other.
+// An end finds the worker alive when an overlapping fault's end has restarted it already.
 func restartWorker(r *run, _ Fault, n int) func() {
 	i := n % len(r.cluster.Workers)
 	node := r.cluster.Workers[i]
@@ -60,6 +63,9 @@ func cutZone(r *run, f Fault, _ int) func() {
 }
 
 // cutClient cuts one client after the other off from the masters, one way: it asks and hears nothing.
+//
+// The clients' nodes were made last. One way, since a request that took effect and an answer that was lost are
+// what retries must survive.
 func cutClient(r *run, _ Fault, n int) func() {
 	client := r.w.Nodes()[len(r.w.Nodes())-1-n%r.s.Clients].Name()
 	for _, m := range r.cluster.Masters {

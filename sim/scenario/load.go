@@ -32,6 +32,8 @@ const filesPerDirectory = 1000
 const operationTimeout = 60 * time.Second
 
 // content is what a file must hold: a function of its path and which write of it this is.
+// No two writes share content, so that bytes of another file, or of an older write, are found out as surely as
+// damaged ones. The last bytes of a size that is no multiple of eight stay zero.
 func content(p dfs.Path, write uint64, size int) []byte {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(p))
@@ -49,6 +51,9 @@ func sharedPath(i int) dfs.Path {
 }
 
 // user is one client of the load, on a node of its own, doing one thing after the other.
+// INV-1: own and order hold the same paths: what was acknowledged and not renamed or removed since. INV-2: a path
+// in unsure is neither changed again nor judged: either outcome is right. Its node's randomness alone decides what
+// it does.
 type user struct {
 	r      *run
 	id     int
@@ -94,6 +99,8 @@ func (u *user) work() {
 	}
 }
 
+// Its outcome goes into the run's history, besides the events: two runs that differ in one answer only are told
+// apart.
 func (u *user) one(ctx context.Context, name string) {
 	bounded, cancel := u.node.WithTimeout(ctx, operationTimeout)
 	defer cancel()
@@ -128,6 +135,8 @@ func (u *user) forget(p dfs.Path) {
 }
 
 // stat asks for a shared file, which must be there with its length.
+// Nothing changes shared files during a run, so that NotFound is a violation under any fault, while an error of
+// another kind is only counted.
 func (u *user) stat(ctx context.Context) error {
 	p, ok := u.shared()
 	if !ok {
@@ -170,6 +179,8 @@ func (u *user) check(ctx context.Context, p dfs.Path, want owned) error {
 }
 
 // write makes a new file through to the under store.
+// When the write fails its path is forgotten, since a new name is used each time: whatever became of it, nothing
+// of it was promised.
 func (u *user) write(ctx context.Context) error {
 	u.made++
 	p := dfs.Path(fmt.Sprintf("/own/%d/%d", u.id, u.made))
@@ -242,6 +253,7 @@ func (u *user) list(ctx context.Context) error {
 	return u.count(ctx, u.order[0].Parent(), len(u.own))
 }
 
+// More than was acknowledged is right: a write that failed for its user may have happened. Less never is.
 func (u *user) count(ctx context.Context, dir dfs.Path, want int) error {
 	n := 0
 	for _, err := range u.c.List(ctx, dir) {

@@ -35,6 +35,8 @@ type run struct {
 
 // Run runs a scenario to its end. The report is whole also when the run failed, up to then; an error means that the
 // simulation itself could not go on (a panic, a deadlock), while what the cluster did wrong is in Report.Violations.
+// ctx is looked at every ten simulated seconds; when it ends Run returns what there is with an error. Nothing is
+// written but to Progress, Trace and Log, and all tasks have ended when it returns.
 func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if err := s.Check(); err != nil {
 		return nil, fmt.Errorf("scenario %q: %w", s.Name, err)
@@ -59,6 +61,8 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 }
 
 // fill puts the shared files into the under store, before time begins.
+// They are put there behind Forebay's back, as files are that were there before the mount: the first access loads
+// their metadata, which a load on written files would never do.
 func (r *run) fill() {
 	size := int(r.s.FileSize)
 	store := r.cluster.Store

@@ -26,6 +26,7 @@ import (
 )
 
 // Scenario is what a file says. Sizes have units, as in Forebay's configuration.
+// A scenario and a seed are all that a run depends on, so that both together are a whole bug report.
 type Scenario struct {
 	Name        string         `yaml:"-"`
 	Description string         `yaml:"description"`
@@ -53,6 +54,8 @@ func (s *Size) UnmarshalYAML(n *yaml.Node) error {
 }
 
 // Fault is something that goes wrong, once or again and again.
+// Every counts from one beginning to the next, not from the end: a fault that lasts longer than that overlaps
+// itself. Zone is for cut-zone; the other kinds ignore it.
 type Fault struct {
 	At    time.Duration `yaml:"at"`
 	Every time.Duration `yaml:"every"` // 0: once
@@ -70,6 +73,8 @@ const (
 )
 
 // Load reads a scenario: a file's path, or the name of one that comes with the simulator.
+// A name without a dot or a slash that is no file is looked up among those that come along; errors say what was
+// wanted.
 func Load(name string) (*Scenario, error) {
 	text, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(name, "/.") {
@@ -110,6 +115,8 @@ func Parse(text []byte) (*Scenario, error) {
 }
 
 // Check tells what of a scenario cannot be.
+// All mistakes are told at once. It fills in the number of masters when none is given, and so must come before a
+// run.
 func (s *Scenario) Check() error {
 	within := func(key string, value, low, high int) error {
 		if value < low || value > high {
@@ -152,6 +159,8 @@ func (s *Scenario) Check() error {
 	return err
 }
 
+// operationNames and faultNames are sorted: Swarm draws in this order, and a map's would differ between runs of
+// one seed.
 func operationNames() []string {
 	var names []string
 	for name := range operations {

@@ -11,6 +11,8 @@ import (
 // and not only in when. A fault that is always there hides what only happens without it.
 
 // Swarm is the scenario of a seed: a small cluster, a random part of the operations, and a random part of the faults.
+// It draws from a source of its own and not from the world's, so that changes in what a run draws leave the
+// scenarios of all seeds as they are. A new operation or kind of fault does change them.
 func Swarm(seed uint64) *Scenario {
 	rng := rand.New(rand.NewPCG(seed, 0x5a77))
 	between := func(low, high time.Duration) time.Duration { return low + time.Duration(rng.Int64N(int64(high-low))) }
@@ -52,6 +54,8 @@ type Sweep struct {
 }
 
 // RunSweep runs count seeds from first on, and goes on after those that fail. told hears of each seed's end.
+// It stops between seeds when ctx ends, with what there is so far and ctx's error. Each seed has a world of its
+// own, so that none depends on those before and a failing one can be run alone.
 func RunSweep(ctx context.Context, first uint64, count int, told func(seed uint64, failure string)) (*Sweep, error) {
 	sweep := &Sweep{Sometimes: map[string]int{}, Failed: []uint64{}}
 	for _, name := range append(operationNames(), faultNames()...) {
@@ -109,6 +113,8 @@ func (w *Sweep) add(s *Scenario, r *Report, seed uint64, failure string) {
 }
 
 // Missed lists what no seed reached: the sweep is blind there.
+// An operation counts when one succeeded, a fault when it was begun: a sweep in which all reads fail has not
+// tested reads.
 func (w *Sweep) Missed() []string {
 	var missed []string
 	for _, name := range append(operationNames(), faultNames()...) {

@@ -10,6 +10,10 @@ import (
 type Context = context.Context
 
 // virtual is a context that ends by virtual time or by its cancel function.
+// A context of package context would start a goroutine to watch its parent, or a timer of the machine's clock, and
+// wake in an order that no seed decides. Here an end is a plain walk down the tree on the stack of whoever ends
+// it: waiters first, then callbacks, then children, each in the order in which they came. Waiters are only marked
+// to go on: none runs before the walk is over.
 type virtual struct {
 	context.Context // the parent
 	s               *Scheduler
@@ -20,16 +24,19 @@ type virtual struct {
 	timer           *Timer
 	up              *virtual
 	children        []*virtual // in order, so that cancelling wakes in order
-	ended           int        // of children
-	first, last     *contextWaiter
-	after           []*callback
-	taken           int // of after, taken back
+	// Children and callbacks that are over stay in their lists until there are many: taking each out at once would
+	// cost a walk for each request of a long-lived context.
+	ended       int // of children
+	first, last *contextWaiter
+	after       []*callback
+	taken       int // of after, taken back
 }
 
 // callback is a function that OnDone was given; nil once it was taken back.
 type callback struct{ f func() }
 
 // contextWaiter is a task's place in the list of a context's waiters.
+// It lies in the Task, which waits on one context at most, so that a wait allocates nothing.
 type contextWaiter struct {
 	task        *Task
 	turn        uint64
@@ -40,12 +47,17 @@ type contextWaiter struct {
 type virtualKey struct{}
 
 // WithCancel is context.WithCancel in virtual time.
+// The cancel function may be called by anybody, also by timers' callbacks, and more than once. A context that is
+// never cancelled stays in its parent's list until the parent ends.
 func (s *Scheduler) WithCancel(ctx Context) (Context, context.CancelFunc) {
 	c := s.child(ctx)
 	return c, func() { c.end(context.Canceled) }
 }
 
 // WithTimeout is context.WithTimeout in virtual time. now is what the node's clock shows, on which the deadline is told.
+// An outer deadline that is earlier stays the one that is told, and ends this context through the parent.
+// Deadlines are times of the node's clock and the timer is a span of virtual time: a clock that is skewed
+// afterwards changes what Deadline seems to say, and not when the context ends.
 func (s *Scheduler) WithTimeout(ctx Context, now time.Time, d time.Duration) (Context, context.CancelFunc) {
 	c := s.child(ctx)
 	at := now.Add(d)
@@ -58,6 +70,8 @@ func (s *Scheduler) WithTimeout(ctx Context, now time.Time, d time.Duration) (Co
 	return c, func() { c.end(context.Canceled) }
 }
 
+// child hangs a context below the virtual one behind ctx, at the end of its list. Below an ended one it is born
+// ended; below none it ends by itself only.
 func (s *Scheduler) child(ctx Context) *virtual {
 	c := &virtual{Context: ctx, s: s}
 	up := contextOf(ctx)
@@ -86,6 +100,7 @@ func contextOf(ctx Context) *virtual {
 	case c == nil:
 		panic("sched: waiting on a context of package context: use the host's WithCancel or WithTimeout")
 	case ctx.Done() != c.Done():
+		// Its own end would close a channel that no task waits on, and the wait would outlast it.
 		panic("sched: a context of package context lies between the task and the host's context")
 	}
 	return c
@@ -108,6 +123,8 @@ func (c *virtual) Deadline() (time.Time, bool) {
 }
 
 // Done implements context.Context, for code that only compares or passes it on.
+// A task that receives from the channel would stop the process, since the scheduler does not see that it waits;
+// the channel is closed by end all the same, for code that polls it with a default.
 func (c *virtual) Done() <-chan struct{} {
 	if c.done == nil {
 		c.done = make(chan struct{})
@@ -130,6 +147,8 @@ func (c *virtual) Value(key any) any {
 }
 
 // AfterFunc is what package context looks for in a parent, so that its children need no goroutine.
+// Unlike context.AfterFunc it calls f on the stack of whoever ends the context, and at once when it has ended
+// already.
 func (c *virtual) AfterFunc(f func()) (stop func() bool) {
 	if c.err != nil {
 		f()
@@ -188,6 +207,7 @@ func (w *contextWaiter) unlink() {
 
 // end ends the context and all below it, in the order in which they were made.
 func (c *virtual) end(err error) {
+	// A task that is being killed runs its deferred cancels: they must not reach contexts that outlive it.
 	if c.err != nil || c.s.current != nil && c.s.current.killed {
 		return
 	}

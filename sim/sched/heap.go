@@ -1,6 +1,7 @@
 package sched
 
 // event is a moment at which a timer fires or a task goes on.
+// Exactly one of timer and task is set.
 type event struct {
 	at    int64
 	tie   uint32 // orders events of one instant, by the seed
@@ -11,6 +12,7 @@ type event struct {
 	turn  uint64 // of the task: the wait that this event ends
 }
 
+// stale tells whether the event has nothing left to do. Once stale it stays so, which lets a sweep drop it early.
 func (e *event) stale() bool {
 	if e.timer != nil {
 		return e.timer.fire == nil
@@ -18,6 +20,8 @@ func (e *event) stale() bool {
 	return e.task.turn != e.turn
 }
 
+// before is a total order, since ids differ. The tie is the seed's, drawn when the event was pushed; the id
+// decides only between equal ties, so that the order never depends on how the heap happens to be laid out.
 func before(a, b *event) bool {
 	if a.at != b.at {
 		return a.at < b.at
@@ -42,6 +46,9 @@ const (
 	sweepFraction = 2
 )
 
+// push adds an event, and sweeps first when most of the heap is stale: the cost of a sweep is shared by as many
+// pushes as made events stale. Only timers and sleeps are counted, since they alone lie far in the future; other
+// stale events come up soon.
 func (h *eventHeap) push(e event) {
 	if h.stale > sweepAtLeast && h.stale > len(h.heap)/sweepFraction {
 		h.sweep()

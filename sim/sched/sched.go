@@ -28,6 +28,9 @@ import (
 const Epoch = 1_700_000_000
 
 // Scheduler runs tasks in virtual time. It is used from one goroutine, and by the tasks that it runs.
+// What keeps it deterministic: there is one heap, whose order is total (time, then the seed's tie, then the number
+// of the push); tasks are in lists and slices in the order in which they came, never in maps that are walked; and
+// nothing reads the machine's clock but the watchdog, which changes no state.
 type Scheduler struct {
 	now     int64 // nanoseconds since the epoch of the run
 	events  eventHeap
@@ -40,8 +43,9 @@ type Scheduler struct {
 	count   uint64
 	fault   error
 	stopped bool
-	trace   Tracer
-	watch   *watchdog
+	// The observers below change nothing of what happens.
+	trace Tracer
+	watch *watchdog
 }
 
 // Tracer hears of every turn of a task before it happens; see Scheduler.Trace.
@@ -71,6 +75,9 @@ func (s *Scheduler) History() uint64 { return s.hash }
 func (s *Scheduler) Events() uint64 { return s.count }
 
 // Mix adds an outcome to the history.
+// It changes the hash alone and draws nothing from the order's source, so that a caller may add outcomes without
+// disturbing the run. Outcomes are worth adding where two runs could differ in a value while their events have the
+// same times.
 func (s *Scheduler) Mix(v uint64) {
 	s.hash = (s.hash ^ v) * 0x9e3779b97f4a7c15
 	s.hash ^= s.hash >> 29
@@ -93,6 +100,8 @@ func (s *Scheduler) Trace(t Tracer) { s.trace = t }
 func (s *Scheduler) Stop() { s.stopped = true }
 
 // Timer is a callback in the future.
+// It belongs to no task: the death of the task that set it does not stop it, and whoever must not hear of it then
+// stops it or asks for the life it was set in.
 type Timer struct {
 	s    *Scheduler
 	fire func() // nil: fired or stopped
@@ -108,6 +117,8 @@ func (t *Timer) Stop() {
 
 // After runs f when d has passed for whoever calls, on the scheduler's own stack: f must not wait. Called by a task that
 // was killed it does nothing.
+// The time is counted from the caller's own clock: a task that has spent time ahead of the scheduler's sets its
+// timers as much later.
 func (s *Scheduler) After(d time.Duration, f func()) *Timer {
 	if s.current != nil && s.current.killed {
 		return &Timer{s: s}
@@ -117,6 +128,9 @@ func (s *Scheduler) After(d time.Duration, f func()) *Timer {
 	return t
 }
 
+// push gives an event its place among those of its instant. A draw from the order's source is made for each event,
+// also where there is no tie: whether there is one would depend on what other events are on the heap, and a sweep
+// of stale events must not change the order of the rest.
 func (s *Scheduler) push(e event) {
 	e.tie = s.order.Uint32()
 	s.ids++
@@ -126,12 +140,15 @@ func (s *Scheduler) push(e event) {
 
 // Run executes events until none is left, until Stop, or until virtual time reaches limit. It returns a *Fault when a task
 // panicked or hung the process, and a *Deadlock when tasks wait and nothing can ever wake them.
+// It may be called again after a limit or a Stop, and goes on where it ended; after a fault or a deadlock only
+// Teardown is left. An event at limit itself still happens. It must not be called by a task or by a callback.
 func (s *Scheduler) Run(limit time.Duration) error {
 	s.stopped = false
 	s.watch = s.startWatch()
 	defer s.watch.end()
 	for len(s.events.heap) > 0 && !s.stopped {
 		if s.events.heap[0].at > int64(limit) {
+			// The events beyond stay on the heap, for the next Run.
 			s.now = max(s.now, int64(limit))
 			return s.fault
 		}
@@ -159,6 +176,8 @@ func (s *Scheduler) step(e event) {
 	if e.timer != nil {
 		s.watch.beat(s.count)
 		s.Mix(uint64(e.at))
+		// Fired before it is called: a callback that stops its own timer does not count a stale event that is not
+		// on the heap.
 		fire := e.timer.fire
 		e.timer.fire = nil
 		fire()
@@ -175,6 +194,8 @@ func (s *Scheduler) step(e event) {
 }
 
 // Fault ends a run: a task panicked, or stopped the process.
+// The world is not to be trusted after it: the task's deferred calls have run, and its locks may guard what is
+// half done.
 type Fault struct {
 	At          time.Duration
 	Group, Task string

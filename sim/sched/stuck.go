@@ -11,6 +11,8 @@ import (
 )
 
 // Deadlock is a run that cannot go on: tasks wait, and no event is left that could wake one.
+// It is nearly always a lost wake-up in the code under test: an Event that nobody sets, a lock that was not given
+// back. A cluster's background tasks sleep, so that it shows only in worlds without them.
 type Deadlock struct {
 	At      time.Duration
 	Waiting []string // "group/task", sorted, with how many wait under that name
@@ -22,6 +24,7 @@ func (d *Deadlock) Error() string {
 }
 
 // deadlock is nil when no task is left.
+// Groups that were retired are not looked at: Kill has ended their tasks.
 func (s *Scheduler) deadlock() error {
 	if s.fault != nil {
 		return s.fault
@@ -56,15 +59,20 @@ var onStuck = func(report string) {
 }
 
 // watchdog looks from outside whether events still happen.
+// It is the one goroutine that runs beside the tasks and the one reader of the machine's clock. It only reads
+// beats, until it decides that the scheduler stands still.
 type watchdog struct {
 	beats atomic.Uint64
 	done  chan struct{}
 }
 
+// beat is called before each turn of a task and each callback, so that StuckAfter bounds one of them and not the
+// run.
 func (w *watchdog) beat(n uint64) { w.beats.Store(n) }
 
 func (w *watchdog) end() { close(w.done) }
 
+// startWatch begins to watch one Run; end lets the goroutine go, without waiting for it.
 func (s *Scheduler) startWatch() *watchdog {
 	w, patience := &watchdog{done: make(chan struct{})}, StuckAfter
 	go func() {
@@ -104,6 +112,8 @@ func (s *Scheduler) stuckReport() string {
 			}
 		}
 	}
+	// The dump of all goroutines is the only way to see where the task is: the scheduler cannot unwind it from
+	// outside.
 	stacks := make([]byte, 4<<20)
 	b.Write(stacks[:runtime.Stack(stacks, true)])
 	return b.String()

@@ -9,6 +9,9 @@ import (
 )
 
 // Task is one coroutine's present work. The scheduler reuses coroutines, and Task values with them.
+// INV-1: at most one event wakes a task from one wait: an event carries the turn in which it was pushed, and each
+// resumption, death and end of work begins another turn. INV-2: a task is in its group's list from Go until its
+// work ends or the group is killed. INV-3: debt is zero while the task is parked.
 type Task struct {
 	s     *Scheduler
 	id    uint64
@@ -32,6 +35,7 @@ type Task struct {
 }
 
 // Group is the tasks of one node: they can be ended together.
+// A group has one life: a node that restarts gets another one.
 type Group struct {
 	s     *Scheduler
 	name  string
@@ -57,6 +61,8 @@ func (g *Group) Tasks() int { return g.tasks }
 func (g *Group) Name() string { return g.name }
 
 // Go starts a task now, in the order that the seed gives. In a dead group nothing starts.
+// The task goes on at the caller's own time, which is ahead of the scheduler's by what the caller has spent. The
+// name is for reports and traces, and need not be unique.
 func (g *Group) Go(name string, work func()) {
 	s := g.s
 	if g.dead || s.current != nil && s.current.killed {
@@ -120,6 +126,8 @@ func (g *Group) Kill() {
 }
 
 // Retire forgets a dead group, so that many restarts leave nothing behind.
+// A deadlock's report and Teardown do not look at it any more, so that only a dead group may be retired: Teardown
+// would leave the tasks of one that lives.
 func (g *Group) Retire() {
 	for i, other := range g.s.groups {
 		if other == g {
@@ -130,6 +138,8 @@ func (g *Group) Retire() {
 }
 
 // coroutine finds one without work, or makes one.
+// Making one costs a goroutine and its stack: a load of short requests would make millions of them. The last that
+// became idle is taken first, whose stack is warm and large enough.
 func (s *Scheduler) coroutine() *Task {
 	if n := len(s.idle); n > 0 {
 		t := s.idle[n-1]
@@ -147,6 +157,8 @@ func (s *Scheduler) coroutine() *Task {
 }
 
 // perform runs a task's work to its end, and tells whether the coroutine can take another.
+// After a panic it cannot: the coroutine ends, and the task stays in its group's list, since the run is over in
+// any case.
 func (s *Scheduler) perform(t *Task) bool {
 	defer func() {
 		if cause := recover(); cause != nil { // here, since iter.Pull would lose the stack
@@ -162,6 +174,8 @@ func (s *Scheduler) perform(t *Task) bool {
 }
 
 // resume lets a task run until it waits or ends.
+// The new turn makes stale whatever else was to wake the task from this wait. A debt from before it parked is in
+// until already, and wake heeds that.
 func (s *Scheduler) resume(t *Task) {
 	s.current = t
 	t.turn++
@@ -184,6 +198,8 @@ func (s *Scheduler) running() *Task {
 }
 
 // park waits until an event for this turn comes up.
+// The scheduler goes on on its own stack meanwhile. What the task has spent is added to the end of its wait: a
+// wait that ends earlier than that is no gain.
 func (t *Task) park() {
 	t.parked = true
 	t.until = t.s.now + t.debt
@@ -194,6 +210,7 @@ func (t *Task) park() {
 }
 
 // wake lets a parked task go on now, if it still is in this turn.
+// A task that is woken twice in one turn has two events, of which the second is stale when it comes up.
 func (s *Scheduler) wake(t *Task, turn uint64) {
 	if t.turn == turn && t.parked {
 		s.push(event{at: max(s.local(), t.until), task: t, turn: turn})
@@ -202,6 +219,9 @@ func (s *Scheduler) wake(t *Task, turn uint64) {
 
 // Spend charges the running task with work that takes d, without waiting here: its clock runs ahead, and what it does next
 // happens that much later. Outside of tasks, and for nothing, it does nothing.
+// It is for work under a sync.Mutex, over which a task cannot wait. Other tasks see the effects of the call before
+// the time in which it would have ended; what the caller tells them is late by as much, which is what they can
+// observe.
 func (s *Scheduler) Spend(d time.Duration) {
 	if s.current != nil && d > 0 {
 		s.current.debt += int64(d)
@@ -209,6 +229,8 @@ func (s *Scheduler) Spend(d time.Duration) {
 }
 
 // Sleep waits until d has passed, or returns ctx.Err() when ctx ends first.
+// A sleep of nothing still lets others run: it is an event like any other, among those of its instant. In a
+// timer's callback it panics.
 func (s *Scheduler) Sleep(ctx Context, d time.Duration) error {
 	t := s.running()
 	if err := ctx.Err(); err != nil {
@@ -237,6 +259,8 @@ func (t *Task) forgetSleep() {
 }
 
 // Teardown ends all tasks and gives back their coroutines. Nothing of the scheduler may be used afterwards.
+// It must be called between tasks, also after a fault: a coroutine that is not stopped keeps its goroutine for
+// ever.
 func (s *Scheduler) Teardown() {
 	for _, g := range s.groups {
 		g.Kill()

@@ -3,6 +3,8 @@ package simjournal
 import "time"
 
 // tick asks for votes when no leader is heard of, and has a leader step down that hears of no majority.
+// The time of the next election is drawn anew each time (section 5.2), and counts from when a leader was last
+// heard of or a vote was given.
 func (m *Member) tick() {
 	for !m.over() {
 		if m.role == leader {
@@ -27,6 +29,8 @@ func (m *Member) tick() {
 }
 
 // checkLease steps down when a majority was not heard of for the length of the lease: they may follow another by now.
+// Section 6.2 of the dissertation: a leader that is cut off stops taking proposals by itself. Safety does not rest
+// on it, since nothing can be committed without a majority and reads ask one (VerifyLeader).
 func (m *Member) checkLease() {
 	if m.role != leader {
 		return
@@ -40,6 +44,9 @@ func (m *Member) checkLease() {
 
 // askVotes begins an election. A pre-vote asks whether one could be won, without a new term, so that a member that was cut
 // off does not depose a leader when it comes back.
+// Dissertation, section 9.6. A real election puts term and vote into the store and waits for the sync before
+// anybody is asked (INV-1): a member that crashed and forgot its own candidacy could vote for another in that
+// term. Answers of an earlier election are told by the term, and a later one has a votes map of its own.
 func (m *Member) askVotes(pre bool, term uint64) {
 	if !pre {
 		m.s.term, m.s.vote = term, m.id
@@ -88,6 +95,9 @@ func (m *Member) askVotes(pre bool, term uint64) {
 
 // vote answers a candidate: yes when its log is no older than ours and we gave our vote to nobody else. Who hears of a
 // leader answers no, unless the leader itself sent the candidate.
+// Up to date is section 5.4.1: a later last term wins, and of equal terms the longer log. A later term makes a
+// follower of whoever hears of it (section 5.1), also when the vote is refused. The vote is synced before it is
+// answered, and is no longer given if the term has moved on meanwhile.
 func (m *Member) vote(pre bool, term uint64, candidate string, last, lastTerm uint64) (granted bool, ours uint64) {
 	if term < m.s.term {
 		return false, m.s.term
@@ -112,6 +122,9 @@ func (m *Member) vote(pre bool, term uint64, candidate string, last, lastTerm ui
 }
 
 // lead begins a leadership. Its first entry commits what earlier terms left.
+// Without it reads could not be answered after an election until somebody writes (sections 5.4.2 and 8): what is
+// committed is unknown until an entry of the own term is. Peers count as heard of at the beginning, so that the
+// lease begins whole.
 func (m *Member) lead() {
 	term := m.s.term
 	m.role, m.leaderID, m.term, m.transferring = leader, m.id, term, false
@@ -124,6 +137,7 @@ func (m *Member) lead() {
 }
 
 // startPeer begins to replicate to a member.
+// next begins at the last entry, as section 5.3 has it, and goes back from there.
 func (m *Member) startPeer(id string) {
 	if m.peers[id] != nil {
 		return
@@ -136,6 +150,7 @@ func (m *Member) startPeer(id string) {
 // Handing over: the leader sends its follower to an election at once.
 
 // elect makes this member a candidate without asking whether it could win.
+// The pre-vote would fail, since the others hear of the leader that sends it (dissertation, section 3.10).
 func (m *Member) elect(term uint64) {
 	if m.s.term == term && m.role != leader && m.isMember() {
 		m.heard = m.now()
@@ -155,6 +170,8 @@ func (m *Member) mostAdvanced() string {
 }
 
 // handOver sends a follower that has the whole log to an election, and waits until somebody else leads.
+// patience bounds each of its two waits. When it fails proposals are taken again, while the other may still win a
+// late election: that is an ordinary change of leaders.
 func (m *Member) handOver(to string, patience time.Duration) bool {
 	term := m.s.term
 	leads := func() bool { return m.role == leader && m.s.term == term }

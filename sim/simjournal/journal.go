@@ -14,6 +14,9 @@ import (
 )
 
 // VerifyLeader implements journal.Journal: a majority answers a message that leaves after the call.
+// It is the read index's proof (dissertation, section 6.4): a round has a number, answers carry the one that was
+// current when their message left, and calls that come during a round share the next message. No lease is trusted,
+// so that skewed or stopped clocks cannot make it lie.
 func (m *Member) VerifyLeader(ctx context.Context) error {
 	const op = "verify leader"
 	if m.over() {
@@ -37,6 +40,7 @@ func (m *Member) VerifyLeader(ctx context.Context) error {
 }
 
 // Barrier implements journal.Journal.
+// When it returns, all that was committed before the call is applied here.
 func (m *Member) Barrier(ctx context.Context) error {
 	return m.commitOwn(ctx, "barrier", entry{})
 }
@@ -62,6 +66,8 @@ func (m *Member) commitOwn(ctx context.Context, op string, e entry) error {
 }
 
 // CommitIndex implements journal.Journal: of entries that go to the state machine.
+// The journal's own entries never reach the state machine: a reader that waited for one of them would wait for
+// ever.
 func (m *Member) CommitIndex() uint64 {
 	for i := m.commit; i > m.s.trimmed; i-- {
 		if e := m.s.at(i); e != nil && !e.own() {
@@ -72,6 +78,8 @@ func (m *Member) CommitIndex() uint64 {
 }
 
 // Leadership implements journal.Journal.
+// A gain and a loss between two calls are not told apart from nothing; the term of a second gain tells that there
+// was a loss. One task calls it.
 func (m *Member) Leadership(ctx context.Context) (uint64, error) {
 	if err := m.until(ctx, "watch leadership", func() bool { return m.term != m.told }); err != nil {
 		return 0, err
@@ -84,6 +92,7 @@ func (m *Member) Leadership(ctx context.Context) (uint64, error) {
 func (m *Member) Leader() string { return m.leaderID }
 
 // Members implements journal.Journal.
+// The answer is this member's own view and may be of an entry that is not committed.
 func (m *Member) Members(context.Context) ([]journal.Member, error) {
 	if m.over() {
 		return nil, errClosed("list members")
@@ -96,6 +105,8 @@ func (m *Member) Members(context.Context) ([]journal.Member, error) {
 }
 
 // Add implements journal.Journal.
+// A member that is known by its id gets the new address. The new one counts for majorities at once, without
+// catching up first as a non-voter: the simulator adds members to short logs.
 func (m *Member) Add(ctx context.Context, x journal.Member) error {
 	if m.role != leader {
 		return m.notLeader("add member")
@@ -106,6 +117,8 @@ func (m *Member) Add(ctx context.Context, x journal.Member) error {
 }
 
 // Remove implements journal.Journal.
+// A leader may remove itself: it leads until the entry is committed and steps down when it applies it
+// (dissertation, section 4.2.2).
 func (m *Member) Remove(ctx context.Context, id string) error {
 	if m.role != leader {
 		return m.notLeader("remove member")
@@ -154,6 +167,8 @@ func (m *Member) commitOwnAsync(op string, e entry) func(context.Context) error 
 }
 
 // Transfer implements journal.Journal.
+// New proposals are refused from its beginning until it has failed or leadership is lost, so that the other can
+// catch up.
 func (m *Member) Transfer(ctx context.Context, id string) error {
 	const op = "transfer leadership"
 	if m.over() {
@@ -191,6 +206,8 @@ func (m *Member) Status() journal.Status {
 }
 
 // Close implements journal.Journal: a leader hands over first.
+// What is under way is answered Unavailable, with an open outcome. The log counts as synced, as a process that
+// ends in order leaves it. A second Close does nothing.
 func (m *Member) Close() error {
 	if m.over() {
 		return nil
@@ -223,6 +240,9 @@ func (m *Member) takeSnapshots() {
 }
 
 // Snapshot implements journal.Journal.
+// Log compaction of section 7. The checkpoint is taken while entries are applied, so that its state may be ahead
+// of index; those entries are skipped when they come again (applySome). The log keeps what the state machine has
+// not flushed, which it would need after a crash. What is there already is not taken again.
 func (m *Member) Snapshot(ctx context.Context) (uint64, error) {
 	if m.over() {
 		return 0, errClosed("snapshot")
@@ -274,6 +294,8 @@ func (m *Member) membersAt(index uint64) []journal.Member {
 func (m *Member) firstUnflushed() uint64 { return m.firstDataAfter(m.sm.FlushedIndex()) }
 
 // sendSnapshot brings up a peer that needs entries which the log no longer has.
+// It goes as one message of the whole size, and not in chunks as the paper has it: the network's model charges for
+// the bytes all the same.
 func (m *Member) sendSnapshot(id string, p *progress, term uint64) {
 	snap := m.s.snap
 	bytes := smallMessage
@@ -287,6 +309,9 @@ func (m *Member) sendSnapshot(id string, p *progress, term uint64) {
 }
 
 // install replaces a follower's state by the leader's snapshot, unless it has that much already.
+// The whole log is dropped, also what lies behind the snapshot, which section 7 would keep where it agrees. There is
+// nothing of the kind that counts: a leader sends a snapshot only to a peer whose log ends, or parts from its own,
+// before what it still has.
 func (m *Member) install(term uint64, from string, snap *snapshot) (ok bool, ours uint64) {
 	if term < m.s.term {
 		return false, m.s.term
@@ -320,6 +345,8 @@ func (m *Member) install(term uint64, from string, snap *snapshot) (ok bool, our
 }
 
 // restore gives the state machine a snapshot.
+// The directory is the state machine's to consume. What a crash leaves of it is overwritten by the next restore of
+// that snapshot.
 func (m *Member) restore(snap *snapshot) error {
 	fs := m.node.FS()
 	dir := fmt.Sprintf("simjournal-restore-%s-%d", m.id, snap.index)

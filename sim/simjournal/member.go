@@ -32,6 +32,8 @@ const (
 
 // Member is one member of the quorum, in one life. It implements journal.Journal. Its fields need no lock: one task runs
 // at a time, and between two waits nothing else happens.
+// Locks: applying is held over calls of the state machine and over waits; everything else is safe because code
+// between two waits is atomic.
 type Member struct {
 	q    *Quorum
 	node *world.Node
@@ -65,6 +67,8 @@ type Member struct {
 }
 
 // progress is what the leader knows of a peer.
+// INV-1: match is what the peer said it has synced in this term of ours, and so counts for commitment; next is a
+// guess, above match.
 type progress struct {
 	next, match uint64
 	heard       time.Duration
@@ -75,6 +79,9 @@ type progress struct {
 var _ journal.Journal = (*Member)(nil)
 
 // Open starts a member on a node, on what its store holds.
+// Corrupted says that state and log do not fit together: entries that were acknowledged are missing, and starting
+// would hide that. The member is a follower until it hears of a leader or an election comes. Whoever opened it
+// calls Close, or Quorum.Crashed when its node has died.
 func (q *Quorum) Open(node *world.Node, id string, sm journal.StateMachine) (*Member, error) {
 	s := q.stores[id]
 	if s == nil {
@@ -97,6 +104,8 @@ func (q *Quorum) Open(node *world.Node, id string, sm journal.StateMachine) (*Me
 }
 
 // recover sees to it that state, snapshot and log make one chain.
+// What was committed is not remembered, as in Raft (figure 2 has commitIndex volatile): what the state machine has
+// must have been, and the rest is learned from the next leader.
 func (m *Member) recover() error {
 	const op = "open journal"
 	s := m.s
@@ -147,6 +156,8 @@ func (m *Member) electionTimeout() time.Duration {
 func (m *Member) over() bool { return m.closed || m.dead }
 
 // change wakes everybody who waits for something here.
+// Everybody wakes and looks again: with so few tasks a condition variable for each condition would only hide which
+// one was forgotten.
 func (m *Member) change() {
 	e := m.changed
 	m.changed = m.node.NewEvent()
@@ -221,6 +232,8 @@ func (m *Member) send(to, name string, bytes int, do func(p *Member)) {
 func (m *Member) sync() { _ = m.node.Sleep(m.ctx, m.q.timing.Sync) }
 
 // follow makes this member a follower in a term that is not behind its own.
+// Within a term it keeps the vote (INV-1); only a later term clears it. It does not wait for a sync: forgetting
+// the term is safe as long as no vote and no answer was given in it, and those sync first.
 func (m *Member) follow(term uint64, leaderID string) {
 	if term > m.s.term {
 		m.s.term, m.s.vote = term, ""
@@ -234,6 +247,8 @@ func (m *Member) follow(term uint64, leaderID string) {
 }
 
 // lose ends our leadership: what is under way has an open outcome, which the next leader will know.
+// Proposals are answered in the order of their entries, so that their proposers go on in an order that follows
+// from the seed.
 func (m *Member) lose() {
 	m.term, m.transferring = 0, false
 	m.peers = nil

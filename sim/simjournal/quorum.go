@@ -48,6 +48,8 @@ type Timing struct {
 var DefaultTiming = Timing{Heartbeat: 250 * time.Millisecond, Lease: 200 * time.Millisecond, Sync: 300 * time.Microsecond}
 
 // Quorum is the set of stores of one replicated log, and the members that live.
+// It stands for disks and for the wiring: members find each other by id here and talk through the network's Post
+// only. Addresses in the membership are not dialled.
 type Quorum struct {
 	w       *world.World
 	timing  Timing
@@ -76,6 +78,7 @@ const entryOverheadBytes = 32
 func (e *entry) size() int { return len(e.data) + entryOverheadBytes }
 
 // snapshot is the state up to an index.
+// It is immutable once made: leader and followers share it.
 type snapshot struct {
 	index, term uint64
 	state       uint64 // what the state machine called its index: it may be ahead
@@ -84,6 +87,9 @@ type snapshot struct {
 }
 
 // store is what a member has on its disk.
+// INV-1: synced is never above last. INV-2: log has no gaps and begins right after trimmed. Term, vote and
+// snapshot are set in memory and then waited for (Member.sync); the model does not take them back at a crash
+// during that wait, which is the luckier of two right outcomes.
 type store struct {
 	term    uint64
 	vote    string
@@ -126,6 +132,7 @@ func (s *store) termAt(index uint64) (uint64, bool) {
 }
 
 // cut drops the entries from index on.
+// What was synced of them does not count any more: entries that take their places must be synced themselves.
 func (s *store) cut(index uint64) {
 	if index <= s.last() {
 		s.log = s.log[:index-s.trimmed-1]
@@ -134,6 +141,7 @@ func (s *store) cut(index uint64) {
 }
 
 // trim drops the entries up to index.
+// A new slice, since the old one would keep all trimmed entries in memory.
 func (s *store) trim(index uint64) {
 	if index <= s.trimmed {
 		return
@@ -164,6 +172,7 @@ func (s *store) members(founded []journal.Member) []journal.Member {
 func (q *Quorum) Wipe(id string) { delete(q.stores, id) }
 
 // Crashed is called when a member's process has ended without Close.
+// The network's own death is world.Node.Crash, which comes first: no task of the member runs any more.
 func (q *Quorum) Crashed(id string) {
 	if m := q.live[id]; m != nil {
 		m.dead = true

@@ -11,6 +11,8 @@ import (
 )
 
 // append puts an entry of the leader's at the end of its log, and returns its index.
+// It is not safe when this returns: the sync task makes it so, and replication does not wait for that
+// (dissertation, section 10.2.1): the leader's own copy counts only once synced, in advance.
 func (m *Member) append(e entry) uint64 {
 	e.index, e.term = m.s.last()+1, m.s.term
 	m.s.log = append(m.s.log, e)
@@ -19,6 +21,8 @@ func (m *Member) append(e entry) uint64 {
 }
 
 // syncLog makes the log safe, all that has come since the last time at once.
+// One sync is under way at a time, and takes along what has come before it began. What was appended during it
+// waits for the next.
 func (m *Member) syncLog() {
 	for m.until(m.ctx, "", func() bool { return m.s.synced < m.s.last() }) == nil {
 		target, cuts := m.s.last(), m.cuts
@@ -35,6 +39,9 @@ func (m *Member) syncLog() {
 }
 
 // advance commits what a majority has, if it is of this term: older entries are committed with it (Raft section 5.4.2).
+// An entry of an earlier term that a majority has can still be overwritten by a leader that lacks it (figure 8 of
+// the paper), which is why it is not counted. The leader's own sync is one vote among others and may be the last
+// to come. The membership is that at the end of the log, also for entries before the change.
 func (m *Member) advance() {
 	if m.role != leader {
 		return
@@ -60,6 +67,8 @@ func (m *Member) advance() {
 
 // replicate keeps one peer up to date for one term: a message at a time, at least one in each beat. A
 // message is under way until its answer or, since either may be lost, for a heartbeat at most.
+// One message at a time bounds what is under way to a slow peer, and makes batches grow with the delay. It ends
+// with the leadership, the term, or the peer's membership (peers has another progress then, or none).
 func (m *Member) replicate(id string, term uint64) {
 	p := m.peers[id]
 	beat := m.q.timing.Heartbeat / beatsInHeartbeat
@@ -96,6 +105,9 @@ func (m *Member) keepAlive(id string, p *progress, term uint64, beat time.Durati
 }
 
 // hear notes that a leader lives.
+//
+// A leader of a later term, or of this one, is believed at once (section 5.1): a candidate that hears of one gives
+// up (section 5.2).
 func (m *Member) hear(term uint64, from string) {
 	if term < m.s.term {
 		return
@@ -107,6 +119,9 @@ func (m *Member) hear(term uint64, from string) {
 }
 
 // sendEntries sends what comes after what the peer has, or nothing, as a sign of life and of the commit index.
+// prev and its term are the consistency check of section 5.3. The entries are copied when they leave: the leader's
+// log may be trimmed, and in a later role cut, before they arrive. A heartbeat is the same message without entries
+// and passes the same check, so that it moves the commit index only where the logs agree.
 func (m *Member) sendEntries(id string, p *progress, term uint64) {
 	prev := p.next - 1
 	prevTerm, _ := m.s.termAt(prev)
@@ -150,6 +165,10 @@ func (m *Member) answered(p *progress, term uint64, ok bool, match, theirs, roun
 
 // accept is a follower's part: it takes entries that continue its log, and answers when they are safe. When they do not
 // continue it, match says where to try next.
+// Answers to the rules of section 5.3: an older term is refused; entries are taken only behind an entry that both
+// have (INV-2); a follower commits no further than the message's own last entry, behind which its log may hold
+// what the leader never had. It waits for its own sync before it says yes, since the leader counts the answer as
+// safe; when its log was cut or its term moved meanwhile, it does not know any more what it has, and says no.
 func (m *Member) accept(term uint64, from string, prev, prevTerm uint64, entries []entry, commit uint64) (ok bool, match, ours uint64) {
 	if term < m.s.term {
 		return false, 0, m.s.term
@@ -175,6 +194,8 @@ func (m *Member) accept(term uint64, from string, prev, prevTerm uint64, entries
 }
 
 // take puts one entry of the leader's in its place. What contradicts it was never committed.
+// An entry that is there already stays, and with it those behind: the message may be an old one that was
+// overtaken, and cutting would lose what a later one brought and was acknowledged.
 func (m *Member) take(e entry) {
 	have, known := m.s.termAt(e.index)
 	if known && have == e.term || e.index <= m.s.trimmed {
@@ -195,6 +216,7 @@ func (m *Member) take(e entry) {
 func (m *Member) ready() uint64 { return min(m.commit, m.s.synced) }
 
 // applyLog hands committed entries to the state machine in order.
+// It holds applying, so that a snapshot from the leader is not installed in the middle of a batch.
 func (m *Member) applyLog() {
 	for m.until(m.ctx, "", func() bool { return m.ready() > m.applied }) == nil {
 		if m.applying.Lock(m.ctx) != nil {
@@ -206,6 +228,9 @@ func (m *Member) applyLog() {
 	}
 }
 
+// applySome hands over a batch. Entries that the state has already, as after a restart or from a checkpoint ahead
+// of its index, are skipped and answered without a refusal. A proposal whose place an entry of another term has
+// taken did not happen as proposed: its proposer is told NotLeader.
 func (m *Member) applySome() {
 	var batch []journal.Entry
 	var all []entry
@@ -278,6 +303,8 @@ func (p *pending) Wait(ctx context.Context) (uint64, error) {
 }
 
 // Propose implements journal.Journal.
+// The wait for a slot is the only one here, and ctx bounds it; afterwards the proposal stands, whether anybody
+// waits for it or not. data belongs to the journal from then on.
 func (m *Member) Propose(ctx context.Context, data []byte) journal.Pending {
 	p := &pending{m: m, done: m.node.NewEvent()}
 	if len(data) > maxEntryBytes {

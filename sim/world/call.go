@@ -20,6 +20,8 @@ import (
 )
 
 // Sizes on the wire besides the messages, and the flow control that host.Real asks for.
+// They decide only how long messages take on the wire and when a sender waits for room. HTTP/2's framing of large
+// messages into several frames, header compression and pings are left out: their bytes are few beside a block's.
 const (
 	frameBytes  = 13
 	headerBytes = 60
@@ -31,6 +33,8 @@ const (
 // two ends, so that a change of a message after it was sent is seen here as little as on a wire.
 type codec struct{ encoding.CodecV2 }
 
+// codecFor is Internal for a codec that is not registered, as gRPC has it: the call fails before it costs a
+// message.
 func codecFor(opts []grpc.CallOption) (codec, error) {
 	name := "proto"
 	for _, o := range opts {
@@ -46,6 +50,7 @@ func codecFor(opts []grpc.CallOption) (codec, error) {
 }
 
 // frame is one message under way.
+// Whoever takes it off a queue owns its buffers: decode gives them back, and push does when the other end is gone.
 type frame struct {
 	data mem.BufferSlice
 	size int
@@ -59,6 +64,7 @@ func (c codec) encode(m any) (frame, error) {
 	return frame{data, data.Len() + frameBytes}, nil
 }
 
+// decode gives the frame's buffers back, also when the bytes are no message of the kind that is asked for.
 func (c codec) decode(f frame, into any) error {
 	defer f.data.Free()
 	if err := c.Unmarshal(f.data, into); err != nil {
@@ -69,6 +75,9 @@ func (c codec) decode(f frame, into any) error {
 
 // half is one direction of a call, as its receiver sees it. queue holds no more than the window and one message, since the
 // sender counts what was not given back: a message larger than the room is sent when there is any.
+// Flow control is per stream: the window of the whole connection, which gRPC has besides, is left out, so that one
+// slow stream never holds up the others. A model without windows would let a sender run ahead without bound, and
+// the back pressure that block streams rely on would never show.
 type half struct {
 	queue    []frame
 	closed   bool // no more messages come: half-closed, or the status is here
@@ -114,6 +123,8 @@ type call struct {
 	headerReady     host.Event
 }
 
+// newCall makes a call of the client's that has sent nothing yet. Its end is heard of through detach's callback,
+// on the stack of whoever ends ctx, and not by a task that waits. The caller sees to leave, in every case.
 func newCall(ctx context.Context, x *session, method string, opts []grpc.CallOption) (*call, error) {
 	c, err := codecFor(opts)
 	if err != nil {
@@ -128,6 +139,8 @@ func newCall(ctx context.Context, x *session, method string, opts []grpc.CallOpt
 }
 
 // abort ends the call at the client, whose context ended, and tells the server.
+// The client does not wait for the server, which may work on for as long as the message takes, or for ever when
+// the connection is lost first (then session.cancel ends it).
 func (k *call) abort() {
 	if k.finished {
 		return
@@ -137,6 +150,7 @@ func (k *call) abort() {
 }
 
 // cancelServer ends the handler's context.
+// It can come before the handler's task has begun, which then finds givenUp.
 func (k *call) cancelServer() {
 	k.givenUp = true
 	if k.stop != nil && !k.served {
@@ -169,12 +183,17 @@ func (k *call) open(first *frame) {
 }
 
 // left is how much time the call still has when it leaves.
+// It goes over the wire as a span and not as a moment, as grpc-timeout does: skewed clocks must not shorten it.
+// The way to the server is not taken off, so that the handler's deadline is later than the client's by the
+// latency.
 func (k *call) left() (time.Duration, bool) {
 	at, bounded := k.ctx.Deadline()
 	return at.Sub(k.x.client.Now()), bounded
 }
 
 // sendStatus ends the call at the server: the status, after what was sent before it.
+// Header and trailer are copied when they leave. One message carries both what a unary handler answered and the
+// status: the client sees both or neither.
 func (k *call) sendStatus(err error, last *frame) {
 	err = asStatus(err)
 	size := statusBytes
@@ -191,6 +210,7 @@ func (k *call) sendStatus(err error, last *frame) {
 	})
 }
 
+// arriveHeader keeps the first header that arrives: a status carries it again, for handlers that never sent one.
 func (k *call) arriveHeader(md metadata.MD) {
 	if !k.gotHeader {
 		k.gotHeader, k.clientHeader = true, md
@@ -199,6 +219,8 @@ func (k *call) arriveHeader(md metadata.MD) {
 }
 
 // finish gives the client its status, once.
+// A message that comes with an error is dropped: gRPC gives no reply besides an error. It wakes everybody who
+// waits at the client, and takes the call off its session, so that nothing later can end it a second time.
 func (k *call) finish(err error, last *frame) {
 	if k.finished {
 		return
@@ -243,6 +265,8 @@ func asStatus(err error) error {
 }
 
 // receive takes the next message of h. back is the way by which its bytes return to the sender as room.
+// What has arrived is handed out before the status, an error included. Room goes back in portions of a quarter of
+// the window: one message for each frame taken would double the messages of a stream.
 func (k *call) receive(ctx context.Context, n *Node, h *half, back *pipe, into any) error {
 	for len(h.queue) == 0 {
 		if h.closed {
@@ -276,6 +300,8 @@ func (k *call) receive(ctx context.Context, n *Node, h *half, back *pipe, into a
 }
 
 // push sends a message, waiting for room in the receiver's window.
+// It is io.EOF when the stream has ended at this end, as gRPC has it for SendMsg; the status is told by a receive.
+// It returns when the message has left, and not when it has arrived.
 func (k *call) push(ctx context.Context, n *Node, h *half, way *pipe, f frame, over func() bool) error {
 	for h.window <= 0 && !over() {
 		if h.room == nil {

@@ -16,6 +16,10 @@ import (
 const connectTimeout = time.Second
 
 // conn is a client's connection. Like gRPC's it connects at the first call, and again after it broke.
+// Like gRPC's channel it has no state that callers see: each call finds the session that is there or waits for
+// one. The back-off that gRPC keeps between failed connects is left out, since callers retry with their own, and a
+// channel's memory of failures would hide how they do. It is used by tasks of one life of its node; in a later
+// life every call on it is Canceled.
 type conn struct {
 	node   *Node
 	life   int
@@ -26,11 +30,13 @@ type conn struct {
 }
 
 // Dial implements host.Host.
+// It never fails and sends nothing: a bad target shows at the first call.
 func (n *Node) Dial(target string) (host.Conn, error) {
 	return &conn{node: n, life: n.life, target: target}, nil
 }
 
 // Close implements host.Conn: calls under way end.
+// The server hears of it a message later, and ends the handlers' contexts then. A second Close does nothing.
 func (c *conn) Close() error {
 	c.closed = true
 	if x := c.now; x != nil && !x.ended {
@@ -44,6 +50,8 @@ func (c *conn) Close() error {
 }
 
 // session returns the connection, which it makes when there is none. Callers that come meanwhile wait for the same try.
+// Errors are statuses: Unavailable when this try did not connect, which a caller may retry; Canceled when the conn
+// was closed. One whose wait for another's try ends looks again, and may begin a try of its own.
 func (c *conn) session(ctx context.Context) (*session, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -77,6 +85,8 @@ func (c *conn) connect(ctx context.Context) (*session, error) {
 		return nil, refused("no such host")
 	}
 	roundTrip := net.latency(c.node.nic, to.nic) + net.latency(to.nic, c.node.nic)
+	// A cut is looked for when the connect begins. One that comes during the round trip is met by the first
+	// message instead, which waits in its pipe as on a broken wire.
 	if net.isCut(c.node.nic, to.nic) || net.isCut(to.nic, c.node.nic) {
 		if err := c.node.Sleep(ctx, connectTimeout); err != nil {
 			return nil, status.FromContextError(err).Err()
@@ -89,6 +99,8 @@ func (c *conn) connect(ctx context.Context) (*session, error) {
 	if c.closed { // meanwhile
 		return nil, status.Error(codes.Canceled, "the connection is closed")
 	}
+	// Looked up only now: who listens when the request arrives decides, and that may be a later life than when the
+	// connect began.
 	s := to.servers[c.target]
 	if s == nil || !s.serving || s.draining || !to.Alive() {
 		return nil, refused("connection refused")
@@ -98,6 +110,8 @@ func (c *conn) connect(ctx context.Context) (*session, error) {
 }
 
 // Invoke implements grpc.ClientConnInterface.
+// The reply is decoded after the call has ended, on the caller's own stack. An end of ctx ends the call at once;
+// its effect at the server is open then, as on a real network.
 func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	k, err := c.begin(ctx, method, opts)
 	if err != nil {
@@ -121,6 +135,8 @@ func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 }
 
 // NewStream implements grpc.ClientConnInterface.
+// It returns as soon as the header has left: that nobody serves the method is told by the first receive. Whoever
+// opens a stream reads it to its end or ends ctx, else the call stays open at both ends until the session does.
 func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	k, err := c.begin(ctx, method, opts)
 	if err != nil {

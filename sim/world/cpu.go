@@ -16,6 +16,8 @@ const (
 )
 
 // DefaultCPU is the model of a request's cost.
+// Left out are the cost of the answer's bytes, the client's own work, garbage collection and contention for locks:
+// it serves to make queues form at busy nodes, and not to predict a machine's throughput.
 func DefaultCPU(method string, bytes int) time.Duration {
 	d := callCost
 	if strings.HasPrefix(method, blockStreams) {

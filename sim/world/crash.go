@@ -23,6 +23,8 @@ import (
 // it; the rest did not happen, and both their names are left as they were.
 
 // tornBlock is how much a disk writes at once.
+// Writes that cross blocks can be torn between them, and never within one: checksums of smaller records are not
+// put to that test here.
 const tornBlock = 4096
 
 // crash takes the disk back to what a crash leaves.
@@ -38,6 +40,8 @@ func (d *disk) crash() {
 }
 
 // crash is one crash under way.
+// Luck is drawn once for each crash: some crashes lose nearly all that was not synced and some nearly nothing,
+// which finds more than a coin for each block would.
 type crash struct {
 	d       *disk
 	before  *vfs.MemFS
@@ -58,6 +62,9 @@ func (c *crash) must(err error) {
 }
 
 // syncDirectories makes durable's entries those of before, which nobody uses any more.
+//
+// It is done from the leaves up and after the clone that became after was taken: it must not change what was
+// synced.
 func (c *crash) syncDirectories(dir string) {
 	for _, name := range names(c.before, dir) {
 		path := c.before.PathJoin(dir, name)
@@ -69,6 +76,9 @@ func (c *crash) syncDirectories(dir string) {
 }
 
 // rename does the first of the renames, as many as the seed says, and marks the names of the others.
+// A rename of a file whose old name was never synced cannot be done in after, which has no such file (or another):
+// the new name is marked fresh instead, and entry makes its content from what durable holds. fresh and made move
+// with the file when it is renamed again.
 func (c *crash) rename(all []renamed) {
 	happened, made := 0, map[string]bool{} // made: names whose file is not the one that after has there
 	for happened < len(all) && c.lucky() {
@@ -106,6 +116,8 @@ func isDir(fs vfs.FS, path string) bool {
 	return err == nil && info.IsDir()
 }
 
+// names lists a directory in the order in which randomness is drawn for its entries, which must not be that of a
+// map.
 func names(fs vfs.FS, dir string) []string {
 	all, err := fs.List(dir)
 	if err != nil {
@@ -175,6 +187,8 @@ func (c *crash) sync(f vfs.File, err error) {
 }
 
 // tear mixes the synced content with the written one: a length between the two, and each block from one or the other.
+// A block that both have alike draws no luck. Beyond the synced content there is nothing older than what was
+// written, so that such a block is always the written one.
 func (c *crash) tear(old, now []byte) []byte {
 	length := len(old)
 	if grown := len(now) - len(old); grown > 0 && c.lucky() {

@@ -32,6 +32,8 @@ func (c DiskConfig) withDefaults() DiskConfig {
 // disk is a node's file system in memory. A crash takes it back to what was synced, and of the rest a part that the seed
 // chooses (crash.go). Its operations take no time where they happen, since callers may hold a lock: they are charged to the task
 // (sched.Spend), after what others had the disk do before.
+// Left out: a disk that is full (fault wrappers do that), errors of reading and writing, bits that rot, and a
+// cache of pages: each read is charged as if it came from the disk. Reads and writes share one rate and one queue.
 type disk struct {
 	vfs.FS
 	w    *World
@@ -47,6 +49,7 @@ type disk struct {
 // renamed is one rename or, without from, the creation of a file: it is another than what had that name before.
 type renamed struct{ from, to string }
 
+// A bound, since files may be renamed for hours in a directory that nobody syncs.
 const maxRenames = 1000
 
 func newDisk(w *World, name string, cfg DiskConfig) *disk {
@@ -56,12 +59,16 @@ func newDisk(w *World, name string, cfg DiskConfig) *disk {
 }
 
 // use charges the running task with one operation.
+// The queue is one number: an operation begins when the disk is free, also when a task whose clock runs ahead
+// asked first. A crash frees it.
 func (d *disk) use(fixed time.Duration, bytes int) {
 	now := int64(d.w.Sched.Elapsed())
 	d.free = max(d.free, now) + int64(fixed) + int64(float64(bytes)/d.cfg.Rate*1e9)
 	d.w.Sched.Spend(time.Duration(d.free - now))
 }
 
+// wrap makes the operations on an open file count and charge. Opening itself costs nothing: names are in memory on
+// a machine that runs.
 func (d *disk) wrap(f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
@@ -80,6 +87,7 @@ func (d *disk) List(dir string) ([]string, error) {
 }
 
 // Rename implements vfs.FS.
+// It is atomic for those who look, and durable once a directory of it was synced: see confirm and crash.go.
 func (d *disk) Rename(oldname, newname string) error {
 	err := d.FS.Rename(oldname, newname)
 	if err == nil {
@@ -172,6 +180,9 @@ func (f *diskFile) WriteAt(p []byte, offset int64) (int, error) {
 }
 
 // Sync implements vfs.File.
+// The charge is for what this handle wrote since its last sync, while what others wrote to the file is synced with
+// it for nothing. It takes effect at once and is paid for after, so that a crash during the time that it takes
+// finds the content synced: callers lose the acknowledgement, never the reverse.
 func (f *diskFile) Sync() error {
 	f.d.use(f.d.cfg.Sync, f.unsynced)
 	f.unsynced = 0

@@ -7,6 +7,7 @@ import (
 )
 
 // Topology is the time that a message takes between two nodes besides the sending of its bytes: half a round trip.
+// There is no bandwidth between racks and no congestion: messages queue at the two network cards only.
 type Topology struct {
 	Rack, Zone, Far time.Duration // within a rack, within a zone, and between zones
 	Jitter          float64       // the share of it that varies, exponentially
@@ -32,6 +33,8 @@ type nic struct {
 }
 
 // Net carries messages between nodes. Its faults can be changed at any time, between tasks or by one.
+// A message is a whole: packets, their order and a window of TCP are left out. What is lost on a connection comes
+// later, in order; what is posted is lost for good (Post).
 type Net struct {
 	w        *World
 	rng      *rand.Rand
@@ -75,6 +78,8 @@ func (n *Net) Cut(from, to string) {
 }
 
 // Heal undoes Cut.
+// What waits in pipes arrives with its next try, up to maxRetransmit later, as TCP's back-off has it. A cut that
+// comes again is another one: the timer of the first does not break connections for it.
 func (n *Net) Heal(from, to string) { delete(n.cut, [2]string{from, to}) }
 
 // HealAll undoes all cuts.
@@ -106,6 +111,8 @@ func (n *Net) Join(a, b []string) {
 }
 
 // latency draws a message's time on the wire.
+// One draw for each message, whatever the way, so that moving a node to another rack changes times and not the
+// later draws. A message to oneself takes a quarter of a rack's latency: the kernel's loopback.
 func (n *Net) latency(from, to *nic) time.Duration {
 	base := n.Topology.Far
 	switch {
@@ -124,6 +131,8 @@ func (n *Net) latency(from, to *nic) time.Duration {
 }
 
 // pipe is one direction of a connection: what it carries arrives in the order in which it was sent.
+// INV-1: exactly one timer is set while the queue is not empty, for its first parcel; what comes behind never
+// arrives before it (head-of-line blocking, as in TCP). INV-2: after closed nothing arrives.
 type pipe struct {
 	net      *Net
 	from, to *nic
@@ -138,6 +147,8 @@ type parcel struct {
 }
 
 // send carries size bytes and then calls arrive, on the scheduler's stack.
+// It never waits and never fails: what a broken connection drops, its calls are told by session.fail. arrive must
+// not wait.
 func (p *pipe) send(size int, arrive func()) {
 	n := p.net
 	at := n.travel(p.from, p.to, size)
@@ -157,6 +168,8 @@ func (p *pipe) wait(at int64) {
 }
 
 // arrived delivers the first parcel, or tries again later while the way is cut: what comes behind it waits too.
+// The next timer is set before the parcel is handed over, since what arrives may send, close the pipe, or end the
+// session.
 func (p *pipe) arrived() {
 	if p.closed {
 		p.queue = nil
@@ -183,6 +196,8 @@ func (p *pipe) arrived() {
 // travel has both cards carry a message that leaves now, and tells when it arrives. Its time on the wire comes last, after
 // both queues, though the receiver's card stands behind the wire: else what is slow on the wire would hold the card for as
 // long, and with it the messages of everybody else.
+//
+// It counts messages that are lost or cut off later, too: they were sent.
 func (n *Net) travel(from, to *nic, size int) int64 {
 	n.Messages++
 	n.Bytes += uint64(size)

@@ -12,6 +12,8 @@ func (n *Net) Post(from, to *Node, name string, size int, arrive func()) {
 	}
 	start := int64(n.w.Sched.Elapsed())
 	at := n.travel(from.nic, to.nic, size)
+	// Lost for good, unlike in a pipe: nothing below sends it again, and the journal's own repetition is under
+	// test.
 	if n.Loss > 0 && n.rng.Float64() < n.Loss {
 		return
 	}

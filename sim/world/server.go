@@ -21,6 +21,8 @@ import (
 type CPUModel func(method string, bytes int) time.Duration
 
 // server is a listening server of one life of a node.
+// Interceptors are left out, since host.Real's own belong to the process (metrics, limits) and not to the
+// protocol; what they refuse for the protocol's sake, a call without deadline, is refused here too.
 type server struct {
 	node     *Node
 	addr     string
@@ -39,6 +41,8 @@ type method struct {
 }
 
 // Listen implements host.Host. The address is the node's name, or empty, with a port; 0 is any.
+// An address is free again once its server was stopped, or with the node's next life. It answers nobody before
+// Serve.
 func (n *Node) Listen(addr string) (host.Server, error) {
 	name, port, ok := strings.Cut(addr, ":")
 	if !ok || name != "" && name != n.name {
@@ -58,6 +62,7 @@ func (n *Node) Listen(addr string) (host.Server, error) {
 }
 
 // RegisterService implements grpc.ServiceRegistrar.
+// It is called before Serve. Nothing checks impl against the service's interface, as the generated code does that.
 func (s *server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	for i := range desc.Methods {
 		s.methods["/"+desc.ServiceName+"/"+desc.Methods[i].MethodName] = &method{impl: impl, unary: desc.Methods[i].Handler}
@@ -77,6 +82,8 @@ func (s *server) Serve() { s.serving = true }
 const cutOffGrace = time.Second
 
 // Stop implements host.Server.
+// New calls are refused from its beginning on. When ctx ends first, the contexts of the calls under way end; after
+// a grace it returns although handlers that do not heed theirs go on.
 func (s *server) Stop(ctx context.Context) {
 	s.draining = true
 	delete(s.node.servers, s.addr)
@@ -103,6 +110,7 @@ func (s *server) hangUp() {
 	}
 }
 
+// waitIdle waits until no call is open; after the wake-up it looks again, since a call can have come in between.
 func (s *server) waitIdle(ctx context.Context) error {
 	for len(s.open) > 0 {
 		if s.idle == nil {
@@ -125,6 +133,9 @@ func (s *server) accept(k *call, md metadata.MD, left time.Duration, bounded boo
 	s.node.Go(k.method, func() { s.serve(k, md, left, bounded) })
 }
 
+// serve is the life of a call at the server, as a task of its own. The handler's deadline counts from the arrival.
+// The call leaves open before its status is sent, so that Stop does not wait for the network; an ended session
+// takes no status, whose client has been told already.
 func (s *server) serve(k *call, md metadata.MD, left time.Duration, bounded bool) {
 	ctx := metadata.NewIncomingContext(context.Background(), md)
 	ctx = peer.NewContext(ctx, &peer.Peer{Addr: address(k.x.client.name)})
@@ -151,6 +162,8 @@ func (s *server) serve(k *call, md metadata.MD, left time.Duration, bounded bool
 	}
 }
 
+// handle charges the request's CPU, which queues behind other requests, and then runs the handler. The message is
+// decoded only by the handler's own call, after the wait, as a copy of its own.
 func (s *server) handle(k *call, bounded bool) (error, *frame) {
 	m := s.methods[k.method]
 	if m == nil {

@@ -44,6 +44,7 @@ func (x *session) serverLives() bool {
 
 func (x *session) add(k *call) { x.calls = append(x.calls, k) }
 
+// remove takes off a call that ended at its client. The server may still serve it: server.open knows those.
 func (x *session) remove(k *call) {
 	if i := slices.Index(x.calls, k); i >= 0 {
 		x.calls = slices.Delete(x.calls, i, i+1)
@@ -51,6 +52,7 @@ func (x *session) remove(k *call) {
 }
 
 // close forgets the connection and what flies on it.
+// It tells no call: the caller sees to both ends, by fail and cancel.
 func (x *session) close(n *Net) {
 	x.ended, x.gone = true, true
 	x.c2s.closed, x.s2c.closed = true, true
@@ -70,6 +72,7 @@ func (x *session) broke(why string) {
 }
 
 // fail ends all calls at the client.
+// They are Unavailable: whether they took effect is open, and a caller may repeat only what is safe to repeat.
 func (x *session) fail(why string) {
 	if !x.clientLives() {
 		return

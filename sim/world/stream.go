@@ -12,6 +12,7 @@ import (
 )
 
 // clientStream is the client's end of a stream.
+// As in gRPC, one task may send while another receives; two that do the same at once have no defined order.
 type clientStream struct {
 	k    *call
 	desc *grpc.StreamDesc
@@ -36,6 +37,8 @@ func (s *clientStream) Trailer() metadata.MD { return s.k.clientTrailer }
 func (s *clientStream) Context() context.Context { return s.k.ctx }
 
 // CloseSend implements grpc.ClientStream.
+// It takes its place behind what was sent and waits for nothing. It never fails: the stream's own end is told by
+// RecvMsg.
 func (s *clientStream) CloseSend() error {
 	k := s.k
 	k.x.c2s.send(frameBytes, func() {
@@ -57,6 +60,9 @@ func (s *clientStream) SendMsg(m any) error {
 }
 
 // RecvMsg implements grpc.ClientStream.
+// Any error, io.EOF included, is the call's end: options are filled in and the context is given back, once or
+// more. For a stream with one answer it waits for the status, too, so that a message without success is not taken
+// for an answer.
 func (s *clientStream) RecvMsg(m any) error {
 	k := s.k
 	err := k.receive(k.ctx, k.x.client, &k.fromServer, k.x.c2s, m)
@@ -86,6 +92,7 @@ func (s *clientStream) status() error {
 }
 
 // end gives up the call at the client.
+// The server hears of it a message later.
 func (s *clientStream) end(err error) {
 	k := s.k
 	if k.finished {
@@ -112,6 +119,7 @@ func (s *serverStream) SetTrailer(md metadata.MD) { _ = transport{s.k}.SetTraile
 func (s *serverStream) Context() context.Context { return s.k.server }
 
 // SendMsg implements grpc.ServerStream.
+// It waits for the client's window, and fails once the call's context has ended: the handler should return then.
 func (s *serverStream) SendMsg(m any) error {
 	k := s.k
 	if !k.headerSent {
@@ -129,6 +137,7 @@ func (s *serverStream) SendMsg(m any) error {
 }
 
 // RecvMsg implements grpc.ServerStream.
+// io.EOF says that the client closed its side; another error that the call is over.
 func (s *serverStream) RecvMsg(m any) error {
 	k := s.k
 	return k.receive(k.server, k.x.server.node, &k.fromClient, k.x.s2c, m)
@@ -141,6 +150,7 @@ type transport struct{ k *call }
 func (t transport) Method() string { return t.k.method }
 
 // SetHeader implements grpc.ServerTransportStream.
+// It fails once the header has left.
 func (t transport) SetHeader(md metadata.MD) error {
 	if t.k.headerSent {
 		return status.Error(codes.Internal, "transport: SendHeader called multiple times")
@@ -150,6 +160,7 @@ func (t transport) SetHeader(md metadata.MD) error {
 }
 
 // SendHeader implements grpc.ServerTransportStream.
+// The copy that leaves is not changed by what the handler does to its map afterwards.
 func (t transport) SendHeader(md metadata.MD) error {
 	if err := t.SetHeader(md); err != nil {
 		return err

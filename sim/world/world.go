@@ -43,6 +43,8 @@ import (
 )
 
 // World is a set of nodes in one virtual time.
+// Left out: clocks that drift (they have a constant skew), memory that runs out, and processes that slow down or
+// stop without dying. It is used between runs and by the tasks and timers of its scheduler, and so needs no lock.
 type World struct {
 	Sched *sched.Scheduler
 	Net   *Net
@@ -60,6 +62,8 @@ func New(seed uint64) *World {
 }
 
 // stream is a source of randomness of its own for each purpose.
+// It follows from the seed and the purpose alone: how much another stream was drawn from changes nothing here, so
+// that a fault added to one node leaves the luck of the others as it was.
 func (w *World) stream(purpose string) *rand.Rand {
 	h := uint64(14695981039346656037)
 	for i := range len(purpose) {
@@ -78,6 +82,8 @@ func (w *World) Nodes() []*Node { return w.order }
 func (n *Node) Zone() string { return n.nic.zone }
 
 // Node is one machine with one process on it.
+// What belongs to the machine (disk, network card, cores, skew) outlives a crash; group, rng and servers are the
+// process's, and each life has new ones.
 type Node struct {
 	w     *World
 	name  string
@@ -132,6 +138,7 @@ func (w *World) NewNode(name string, cfg NodeConfig) *Node {
 }
 
 // begin starts a life.
+// Its randomness is named after the life, so that a restart does not repeat the choices of the life before.
 func (n *Node) begin() {
 	n.life++
 	n.group = n.w.Sched.NewGroup(n.name)
@@ -146,6 +153,8 @@ func (n *Node) Name() string { return n.name }
 func (n *Node) Alive() bool { return !n.group.Dead() }
 
 // SetSkew makes the node's clock differ from the world's.
+// Only Now and the deadlines that it is asked for see it: sleeps and timeouts are spans, as on a machine with a
+// monotonic clock.
 func (n *Node) SetSkew(d time.Duration) { n.skew = d }
 
 // Now implements host.Host.
@@ -187,6 +196,9 @@ func (n *Node) Compute(ctx context.Context, d time.Duration) error {
 }
 
 // core takes d of the core that is free first, and tells how long it is until then and through it.
+//
+// core is first come, first served, without preemption: what was granted stays charged when the request is
+// cancelled, as work that has begun is not undone. A crash does not free the cores of what was queued.
 func (n *Node) core(d time.Duration) time.Duration {
 	now := int64(n.w.Sched.Elapsed())
 	first := 0
@@ -201,6 +213,8 @@ func (n *Node) core(d time.Duration) time.Duration {
 
 // Crash ends the process now, wherever its tasks are: what its disk had not synced may be lost, and peers see their
 // connections reset. It is called between tasks (sched.After), never by one.
+// The order matters: tasks end first, so that none sees its connections break or its disk change; servers and
+// connections next; the disk last, when nothing can write to it any more.
 func (n *Node) Crash() {
 	if !n.Alive() {
 		return
@@ -216,6 +230,7 @@ func (n *Node) Crash() {
 }
 
 // Restart gives a crashed node its next life, on the disk that is left.
+// It starts nothing: the caller builds the node's services anew.
 func (n *Node) Restart() {
 	if n.Alive() {
 		panic(fmt.Sprintf("world: node %q is alive", n.name))
