@@ -87,6 +87,8 @@ func (c *Client) Close() error {
 // caller is the Caller of this view's mutations in session s, the same one every time, so that they share batches: the
 // coalescer tells callers apart by their pointers. A session that was replaced gets its Caller anew, for mutations that
 // are still being retried in it.
+//
+// Two sessions at a time are possible while one is being replaced; the view remembers the Caller of the one asked for last.
 func (c *Client) caller(s *session, way route) *rpc.Caller {
 	c.mu.Lock()
 	defer c.mu.Unlock()

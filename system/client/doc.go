@@ -64,12 +64,27 @@
 // A connection that breaks is noticed by its keep-alive. A server that answers pings and nothing else is noticed by a watch:
 // of masters by probes (rpc.Coalescer), of workers by time without progress (stallWatch), from half of Config.Timeout on.
 //
+// # When things fail
+//
+// A master dies: calls in flight end as Unavailable or by a probe, the guess moves, and they are tried again within their own
+// time, mutations with their sequence. A worker dies: reads go on at the next one where they stopped, writes from the
+// beginning of what they keep; it is suspected for ten seconds and asked last. No master leads: open files are read
+// on, by the last list of workers and, where only workers have the data, the holders already known; all else waits. The client dies: what it had not closed
+// stays invisible, and the master forgets its sessions and clears its unfinished files away. A worker's data is damaged: the
+// checksum shows it, another worker is asked, and Stats counts it.
+//
 // # Locks
 //
 // A sync.Mutex here guards memory and is never held while waiting; the mutexes of package host are those that are:
 // sessions.opening, workerList.loading, File.turn and File.exchanging. At most one of those is held at a time, but that
 // turn is held while a read looks for workers (loading) or for another version (exchanging); and loading is the innermost,
 // under which only the master is asked.
+//
+// # Contexts
+//
+// An operation that ends by its context ends at once, whatever it waits for: each wait here is one of package host, or a call
+// of gRPC. What it leaves behind ends by itself: an operation that has gone out in a batch is answered to nobody, a stream is
+// cancelled with its owner. Only the farewell of a Writer outlives its context, by abandonTimeout at most.
 //
 // # Bounds
 //

@@ -10,6 +10,7 @@ import (
 // them it is for one task at a time.
 //
 // INV-1: no worker is in use by two copies.
+// INV-2: a worker that failed is not given out again before the next refresh, so that a search passes all others first.
 type places struct {
 	c     *core
 	block dfs.BlockID

@@ -49,6 +49,7 @@ type Writer struct {
 //
 // Until Close the file is there for the master and not for readers. A client that dies leaves it so; what workers hold of
 // it is freed when the master clears it away.
+// Data goes nowhere yet: a sink connects with its first chunk; that of an empty file at Close, if at all.
 func (c *Client) Create(ctx context.Context, path dfs.Path, opts ...Option) (*Writer, error) {
 	o := c.options(append([]Option{WithMode(0o644)}, opts...))
 	result, err := c.mutate(ctx, "create", string(path), &pb.Operation{Kind: &pb.Operation_CreateFile{

@@ -25,6 +25,12 @@
 // What people see passes through field.shown: fields with the tag secret are masked whole, and in every other value the
 // passwords of URIs and the parameters with a secret's name (MaskURI). The program gets values as they were set.
 //
+// # Concurrency
+//
+// Load is for one task, and may run in several at a time, as each has a loader of its own. What it gives is only read from
+// then on, by any number of tasks, without a lock. There is no reload: a changed file takes effect at the next start, for all
+// of its keys together.
+//
 // # A new key
 //
 // Add a field with the tags yaml and doc, its default, and a check if not every value of its type works. File, environment,
@@ -53,6 +59,8 @@ type Log struct {
 }
 
 // HTTP is a process's door for people and monitoring.
+//
+// It asks for no name or password: whoever reaches the address may read what it shows, so that it is loopback by default.
 type HTTP struct {
 	Address string `yaml:"address" doc:"of /metrics, /healthz and /readyz; empty: none"`
 }
@@ -99,11 +107,15 @@ type MetadataCache struct {
 }
 
 // Root is the under store mounted at / when a cluster is made.
+//
+// A cluster that has a mount already is left as it is, so that a changed value does nothing to it.
 type Root struct {
 	URI string `yaml:"uri" doc:"under store of / when the cluster is made; empty: none"`
 }
 
 // Block sizes blocks.
+//
+// It counts for files that are made from then on: a file keeps the block size that it was made with.
 type Block struct {
 	Size Size `yaml:"size" doc:"of new files' blocks, unless a client asks for another"`
 }
@@ -156,6 +168,8 @@ type Watermark struct {
 }
 
 // Scrub configures the background check of cached pages.
+//
+// It reads beside what readers ask for, so that a high rate costs them.
 type Scrub struct {
 	Rate Size `yaml:"rate" doc:"bytes a second read to verify checksums; 0: none"`
 }

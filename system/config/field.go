@@ -47,6 +47,7 @@ func walk(v reflect.Value, prefix string) (all []field) {
 
 // EnvironmentName is the environment variable of a key: "master.journal.dir" is FOREBAY_MASTER_JOURNAL_DIR. No two keys
 // share one, as long as no key has a '-' or '_' where another has a '.'.
+// The way back is by a table of all keys, since the names cannot be taken apart.
 func EnvironmentName(key string) string {
 	return "FOREBAY_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(key))
 }

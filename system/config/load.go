@@ -28,6 +28,8 @@ type Sources struct {
 type Flag struct{ Name, Value string }
 
 // Setting is one key as it was resolved.
+//
+// It is for people and for programs that show it (its JSON names are stable); the program itself reads Loaded.Config.
 type Setting struct {
 	Key    string `json:"key"`
 	Value  string `json:"value"` // as it could be set again, but for secrets, which are masked
@@ -115,6 +117,8 @@ func newLoader() *loader {
 }
 
 // set parses text into a key, and notes where it came from: later sources call it again and win.
+//
+// After an error the key keeps its value and its origin, and the load as a whole fails.
 func (l *loader) set(key, text, origin string) error {
 	f, ok := l.byKey[key]
 	if !ok {
@@ -162,6 +166,9 @@ func (l *loader) file(named, fromEnvironment string) error {
 // environment applies the variables that are keys. One with our prefix that is none is a mistake worth telling, if it begins
 // as those of keys do or is nearly one of them. They are applied in the order of their names, so that errors and aliases do
 // not depend on the environment's order.
+//
+// FOREBAY_CONFIG names the file and is no key. A variable that is set and empty is set: the empty text must then be a value of
+// the key's type.
 func (l *loader) environment(environ map[string]string) error {
 	names := make(map[string]string, len(l.keys))
 	for _, key := range l.keys {
