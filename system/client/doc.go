@@ -66,12 +66,13 @@
 //
 // # When things fail
 //
-// A master dies: calls in flight end as Unavailable or by a probe, the guess moves, and they are tried again within their own
-// time, mutations with their sequence. A worker dies: reads go on at the next one where they stopped, writes from the
-// beginning of what they keep; it is suspected for ten seconds and asked last. No master leads: open files are read
-// on, by the last list of workers and, where only workers have the data, the holders already known; all else waits. The client dies: what it had not closed
-// stays invisible, and the master forgets its sessions and clears its unfinished files away. A worker's data is damaged: the
-// checksum shows it, another worker is asked, and Stats counts it.
+// A master dies: calls in flight end as Unavailable or by a probe, the guess moves, and they are tried again within
+// their own time, mutations with their sequence. A worker dies: reads go on at the next one where they stopped, writes
+// from the beginning of what they keep; it is suspected for ten seconds and asked last. No master leads: open files are
+// read on, by the last list of workers and, where only workers have the data, the holders already known; all else
+// waits. The client dies: what it had not closed stays invisible, and the master forgets its sessions and clears its
+// unfinished files away. A worker's data is damaged: the checksum shows it, another worker is asked, and Stats counts
+// it.
 //
 // # Locks
 //
