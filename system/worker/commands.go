@@ -9,6 +9,8 @@ import (
 const maxCommands = 4096
 
 // commandLoop does the master's commands in their order; PERSIST, which takes long, in tasks of its own.
+// It ends with the worker's context. A command that fails is logged and not repeated here: what matters is in the
+// next report, and the master tells it again.
 func (w *Worker) commandLoop() {
 	for {
 		c, err := w.commands.Recv(w.ctx)

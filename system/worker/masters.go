@@ -41,6 +41,8 @@ func (m *masters) leader() string {
 }
 
 // failed turns to whom the answer names as the leader, else to the next master.
+// A hint is believed although its address need not be among the configured ones: the quorum may have grown since.
+// One that leads nowhere costs a call, after which the list is gone on with.
 func (m *masters) failed(address string, err error) {
 	hint := leaderHint(err)
 	m.mu.Lock()
@@ -57,6 +59,8 @@ func (m *masters) failed(address string, err error) {
 }
 
 // call asks the leader, trying each master once or twice until one answers as the leader.
+// Errors that another master would not answer otherwise are returned at once; of the others the last one is.
+// UnsupportedFeature counts among the latter, since during an upgrade another master may know the call. ctx bounds all tries together; a bound on each is for do to set.
 func (m *masters) call(ctx context.Context, do func(ctx context.Context, stub proto.BlocksClient) error) error {
 	var err error
 	for range 2*len(m.addresses) + 1 {

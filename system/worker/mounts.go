@@ -18,6 +18,8 @@ import (
 const closeGrace = time.Minute
 
 // mountCache keeps the under stores of mounts that were used. It has at most as many as the mount table.
+// Lock order: an opening lock first, then mu, which is innermost and held over no call of a store but Close of one
+// that came too late.
 type mountCache struct {
 	h     host.Host
 	open  func(context.Context, *proto.Mount) (ufs.Store, error)
@@ -103,6 +105,8 @@ func (c *mountCache) add(ctx context.Context, m *proto.Mount) (ufs.Store, error)
 }
 
 // refresh drops the stores whose mounts are gone or have other options, and gives them for closing.
+// Reads that have such a store go on with it: the caller closes it after closeGrace. The next get opens the mount
+// anew, with the options that it has then.
 func (c *mountCache) refresh(mounts []*proto.Mount) (dropped []ufs.Store) {
 	current := map[dfs.MountID]*proto.Mount{}
 	for _, m := range mounts {

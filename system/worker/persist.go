@@ -25,6 +25,8 @@ const (
 
 // persister writes files that only workers have to their under store. Commands for a file that is being written already
 // are taken for the same one.
+// INV-1: a file is in running from begin until its outcome is noted, so that two uploads of one file version never
+// run here at once. mu is innermost and never held over the under store or the log.
 type persister struct {
 	w     *Worker
 	slots *host.Semaphore
@@ -39,6 +41,8 @@ func newPersister(w *Worker) *persister {
 }
 
 // begin starts to persist a file, or refuses when too many wait.
+// It does not wait, since it is called by the command loop, which all other commands queue behind. A refusal is an
+// outcome like any other and goes to the master with the next heartbeat.
 func (p *persister) begin(c *proto.WorkerCommand) {
 	id := dfs.FileVersion{Inode: dfs.InodeID(c.Inode), Version: c.Version}
 	p.mu.Lock()
@@ -93,6 +97,8 @@ func (p *persister) report(c *proto.WorkerCommand, fingerprint string, err error
 }
 
 // takeResults gives the oldest outcomes, and forgets them: the report loop keeps them until a master has them.
+// They come in the order in which they were noted. The caller must not append to the slice: it shares memory with
+// what stays, and its capacity is cut for that.
 func (p *persister) takeResults(most int) []*proto.PersistResult {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -72,6 +72,8 @@ func (w *Worker) noteOutcome(err error, failures int) int {
 }
 
 // register tells the leader everything that is held, and answers the lease.
+// Batches are acknowledged one after the other; when the leader changes in the middle, the next one is told
+// everything from the beginning. registerTimeout bounds all tries together.
 func (w *Worker) register() (lease uint64, err error) {
 	ctx, cancel := w.h.WithTimeout(w.ctx, registerTimeout)
 	defer cancel()
@@ -113,6 +115,9 @@ func (w *Worker) registerAt(ctx context.Context, stub proto.BlocksClient) (lease
 }
 
 // heartbeat sends what changed. It answers 0 for the lease when the worker must register.
+// With an error unsent stays as it was sent, and the lease stays too: whether the master took it is open, and it
+// is sent again. When the store kept too many changes to tell them one by one (overflow) only a registration is
+// right.
 func (w *Worker) heartbeat(lease uint64, unsent *pending) (uint64, error) {
 	if len(unsent.added) == 0 && len(unsent.removed) == 0 {
 		added, removed, overflow := w.store.TakeChanges()
@@ -173,6 +178,7 @@ func heldFiles(held []blockstore.Held) []*proto.HeldFile {
 
 // obey queues the master's commands. When the queue is full it waits, and the next report is late: the master sees a slow
 // worker, which it is.
+// ctx bounds the wait; what was not queued by then is lost here, and told again by the master.
 func (w *Worker) obey(ctx context.Context, commands []*proto.WorkerCommand) {
 	for _, c := range commands {
 		if w.commands.Send(ctx, c) != nil {

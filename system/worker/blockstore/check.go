@@ -8,6 +8,7 @@ import (
 )
 
 // CheckResult is what Check found.
+// Pages counts what was looked at, bad ones included; Bytes are of the same pages.
 type CheckResult struct{ Pages, BadPages, Bytes int64 }
 
 // Check reads and verifies everything that is held of a file version. Bad pages are dropped.

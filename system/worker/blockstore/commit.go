@@ -14,6 +14,8 @@ import (
 // succeeded: what was there before must not become evictable by a commit that fails. A crash before the header leaves
 // data without records, which is nothing; between headers of two tiers, the blocks of one, which the client was not told
 // of, and unpersisted if either header says so.
+// The order is: data synced, then records, then the header, then memory. A failure at any step leaves staged
+// blocks to Abort, which the caller calls in any case; ctx ends the waits for files, not a sync that has begun.
 func (w *Writer) Commit(ctx context.Context, persisted bool) ([]uint32, error) {
 	s := w.s
 	s.mu.Lock()
@@ -103,6 +105,7 @@ func (w *Writer) syncAbsence(ctx context.Context, written []int) error {
 }
 
 // syncErased syncs a pair's records if there is a pair, and its directory if there is one.
+// The caller has marked the pair as kept, so that it is not removed meanwhile; this gives the mark back.
 func (s *Store) syncErased(ctx context.Context, f *file, tierIndex int, pair, dir bool) error {
 	if pair {
 		defer s.unkeep(f, tierIndex)

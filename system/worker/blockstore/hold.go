@@ -66,6 +66,7 @@ func (s *Store) extend(f *file, length int64) bool {
 }
 
 // release undoes hold. The caller holds mu. A file of which nothing is left leaves the tree.
+// It must be called exactly once for each hold; the file may be gone when it returns.
 func (s *Store) release(f *file) {
 	f.refs--
 	s.forgetIfEmpty(f)

@@ -7,6 +7,8 @@ import (
 // Promote moves the block at offset to the fastest tier, if nobody uses it now and there is room or room can be made in
 // time. It is an attempt: false says that the block stays where it is. Data that only workers have is never moved, so that
 // a crash in the middle cannot leave two half copies of it.
+// It runs in the caller's task, with the store's own context: it reads and writes a whole block, so that callers
+// on the path of a read hand it to a task of its own.
 func (s *Store) Promote(ref *Ref, offset int64) bool {
 	index, _ := ref.geometry().locate(offset)
 	s.mu.Lock()

@@ -8,11 +8,14 @@ import (
 )
 
 // held is a block and its file.
+// It is used where a block outlives the lock under which it was found: the pair stays together, also when the file
+// has left the tree.
 type held struct {
 	file  *file
 	block *block
 }
 
+// has tells whether a page is held. A page behind the last word of valid is not.
 func (b *block) has(page int) bool {
 	return page>>6 < len(b.valid) && b.valid[page>>6]&(1<<(page&63)) != 0
 }
@@ -75,6 +78,7 @@ func (b *block) covers(ref *Ref, page int) bool {
 }
 
 // pageList lists the pages that are held.
+// They ascend. The caller holds mu, or owns the block's busy entry, so that nobody changes it.
 func (b *block) pageList() (pages []int) {
 	for i, word := range b.valid {
 		for ; word != 0; word &= word - 1 {
@@ -108,6 +112,7 @@ func (s *Store) Has(ref *Ref, offset int64) bool {
 }
 
 // TierOf is the index of the tier that holds the page at offset, or -1.
+// It is a hint, as Has is: by the time that the caller acts the block may have moved.
 func (s *Store) TierOf(ref *Ref, offset int64) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

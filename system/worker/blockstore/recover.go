@@ -18,6 +18,8 @@ const readBytes = 3640 * recordBytes // whole records, about 256 KiB
 
 // recover takes in what lies on a tier: pages whose records are whole. Their bytes are checked when they are read, and
 // by the scrub. Pairs without a header or a record are removed.
+// It is called once for each tier, before the store serves anybody; ctx ends it between two names. A tier whose
+// directories cannot be listed has failed and is left out; what else is on the other tiers is served.
 func (s *Store) recover(ctx context.Context, tierIndex int) error {
 	t := s.tiers[tierIndex]
 	subs, err := t.FS().List(t.Dir())
@@ -122,6 +124,7 @@ func (s *Store) eraseStrays(tierIndex int, id dfs.FileVersion, strays []*block) 
 }
 
 // found is a page that has a whole record.
+// bytes is the page's length, shorter than a page at the end of a block or file only.
 type found struct {
 	block uint32
 	page  int

@@ -14,6 +14,7 @@ type Held struct {
 }
 
 // changes are blocks that became complete (true) or stopped being so since the last report.
+// INV-1: at most Config.MaxChanges blocks are remembered; past that nothing is, and the worker registers anew.
 type changes struct {
 	blocks   map[dfs.BlockID]bool
 	overflow bool
@@ -22,6 +23,7 @@ type changes struct {
 func (c *changes) reset() { *c = changes{blocks: map[dfs.BlockID]bool{}} }
 
 // note remembers a change for the next report. The caller holds mu.
+// A later change of the same block replaces the earlier one: reports are about states, not about events.
 func (s *Store) note(f *file, index uint32, added bool) {
 	if s.changes.overflow {
 		return
@@ -127,6 +129,8 @@ func (s *Store) HeldBatch(from Cursor, most int) (batch []Held, next Cursor, mor
 }
 
 // Blocks is how many blocks are held, whole or in part.
+//
+// Blocks that are being moved or written are not counted: they have no place in a policy then.
 func (s *Store) Blocks() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

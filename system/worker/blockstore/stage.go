@@ -104,6 +104,8 @@ const takeoverWait = 5 * time.Second
 
 // claim makes the index busy for this write. What is held of it from an earlier attempt is dropped: a version's content
 // is what its last writer sent.
+// Unavailable after takeoverWait says that the other stream is alive: the client tries again, or another worker.
+// The entry that it sets is ended by install, Abort, or the failure of stage.
 func (w *Writer) claim(ctx context.Context, index uint32) error {
 	s := w.s
 	waitCtx, cancel := s.h.WithTimeout(ctx, takeoverWait)

@@ -14,6 +14,8 @@ import (
 )
 
 // Write implements proto.DataServer.
+// Its answer is the acknowledgement: with it the data is where the write's type promises, and without it nothing
+// of it may be relied on. The caller may repeat a failed write as a new stream.
 func (s *Server) Write(stream grpc.ClientStreamingServer[proto.WriteRequest, proto.WriteResponse]) error {
 	response, err := s.write(stream)
 	if err != nil {
@@ -66,6 +68,8 @@ func ended(err error, name string) error {
 }
 
 // upload is one write stream: to the block store, to the under store, or both at once.
+// One task uses it, that of its stream. INV-1: what is in cache is never visible before what is in ufs (commit).
+// INV-2: abort may be called after commit, in any state, and then does nothing to what was committed.
 type upload struct {
 	s        *Server
 	header   *proto.WriteHeader
@@ -98,6 +102,7 @@ func (s *Server) begin(ctx context.Context, header *proto.WriteHeader) (*upload,
 	return u, nil
 }
 
+// Errors of the mount and of the under store keep their kinds: NotFound says that the mount is gone.
 func (s *Server) create(ctx context.Context, header *proto.WriteHeader) (ufs.Writer, error) {
 	store, err := s.c.Mount(ctx, dfs.MountID(header.File.MountId))
 	if err != nil {
@@ -177,6 +182,8 @@ func (u *upload) commit(ctx context.Context) (*proto.WriteResponse, error) {
 	if err != nil {
 		u.dropCache(err)
 	}
+	// A copy that could not be committed is not told: the blocks are nil then, and the client has its write all
+	// the same.
 	response.Blocks = blocks
 	return response, nil
 }

@@ -3,6 +3,8 @@ package eviction
 // none is the end of a list.
 const none = int32(-1)
 
+// entry is a key's place in a queue. uses and queue are the policy's own. In a free entry next links the free
+// ones.
 type entry[K comparable] struct {
 	key        K
 	bytes      int64
@@ -43,6 +45,8 @@ func (a *arena[K]) release(i int32) {
 }
 
 // queue is a doubly linked list through the arena: pushed at the head, evicted at the tail.
+// INV-1: length and bytes are the number and the sum of the entries between head and tail. An entry is in one
+// queue at most, since it has one pair of links.
 type queue[K comparable] struct {
 	a          *arena[K]
 	head, tail int32

@@ -14,6 +14,7 @@ func NewLRU[K comparable]() *LRU[K] {
 }
 
 // Add implements Policy.
+// A key that is there grows and keeps its place.
 func (l *LRU[K]) Add(key K, bytes int64) {
 	if i, ok := l.a.index[key]; ok {
 		l.q.grow(i, bytes)
@@ -39,6 +40,7 @@ func (l *LRU[K]) Remove(key K) {
 }
 
 // Evict implements Policy. Refused keys keep their places.
+// It walks past all that is refused, which is slow when nearly everything is pinned.
 func (l *LRU[K]) Evict(evictable func(K) bool) (K, bool) {
 	for i := l.q.tail; i != none; i = l.a.entries[i].prev {
 		if key := l.a.entries[i].key; evictable(key) {

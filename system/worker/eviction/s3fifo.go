@@ -27,6 +27,7 @@ type ghost[K comparable] struct {
 	sequence uint64
 }
 
+// uses saturates at maxUses, so that a key which was hot once leaves after as many passes of the main queue.
 const (
 	inSmall, inMain = 0, 1
 	maxUses         = 3
@@ -49,6 +50,7 @@ func (s *S3FIFO[K]) queueOf(i int32) *queue[K] {
 }
 
 // Add implements Policy. A newcomer that was dropped lately goes to the main queue at once.
+// A key that is there grows where it is: that more of it came is not a use. bytes may be negative.
 func (s *S3FIFO[K]) Add(key K, bytes int64) {
 	if i, ok := s.a.index[key]; ok {
 		s.queueOf(i).grow(i, bytes)
@@ -63,6 +65,7 @@ func (s *S3FIFO[K]) Add(key K, bytes int64) {
 }
 
 // Touch implements Policy.
+// It moves nothing, which makes a hit cheap; a key that is not there is ignored.
 func (s *S3FIFO[K]) Touch(key K) {
 	if i, ok := s.a.index[key]; ok && s.a.entries[i].uses < maxUses {
 		s.a.entries[i].uses++
@@ -70,6 +73,7 @@ func (s *S3FIFO[K]) Touch(key K) {
 }
 
 // Remove implements Policy.
+// It leaves no ghost: what was freed by its owner says nothing of how useful it was.
 func (s *S3FIFO[K]) Remove(key K) {
 	if i, ok := s.a.index[key]; ok {
 		s.queueOf(i).remove(i)
@@ -117,6 +121,8 @@ func (s *S3FIFO[K]) Evict(evictable func(K) bool) (K, bool) {
 }
 
 // oldest is the tail of the queue whose turn it is.
+//
+// The small queue gives way while it has its share of bytes or more, so that the main queue keeps nine tenths.
 func (s *S3FIFO[K]) oldest() (int32, bool) {
 	smallFirst := s.small.bytes*smallShare >= s.small.bytes+s.main.bytes
 	if s.small.length > 0 && (smallFirst || s.main.length == 0) {

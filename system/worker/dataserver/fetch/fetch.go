@@ -54,6 +54,8 @@ type Counters struct {
 }
 
 // Fetcher is safe for concurrent use.
+// Locks: mu guards flights, streams and the readers' accounts. The block store is asked under it (Has), so the
+// store's lock is inside of this one and the store never calls back. Semaphores are waited for without mu.
 type Fetcher struct {
 	h      host.Host
 	c      Config
@@ -65,6 +67,7 @@ type Fetcher struct {
 	memory *host.Semaphore // bytes held for readers
 	moves  *host.Semaphore // promotions
 
+	// Written without mu by the tasks that store pages.
 	refused atomic.Int64 // when the store last had no room for a page; Unix nanoseconds
 
 	// Counters may be read at any time.
@@ -107,6 +110,7 @@ func New(h host.Host, c Config) *Fetcher {
 	return f
 }
 
+// setDefault takes a zero for "not given"; a bound of zero cannot be asked for.
 func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
@@ -115,6 +119,8 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 // Close cuts off what is being fetched and waits for it to end.
+// Readers that wait for a flight are told Unavailable, and may ask another worker. Reads that begin afterwards
+// fail when they miss.
 func (f *Fetcher) Close() {
 	f.cancel()
 	_ = f.tasks.Wait(context.WithoutCancel(f.ctx)) // they end with f.ctx
@@ -140,6 +146,8 @@ type Piece struct {
 }
 
 // Request is one read.
+// Prefetch is a hint: how much is really fetched is bounded by MaxWindow and by what memory and the store have
+// room for.
 type Request struct {
 	File           *proto.FileRef
 	Offset, Length int64

@@ -10,6 +10,7 @@ import (
 	"github.com/forebay/forebay/system/worker/blockstore"
 )
 
+// pageKey names a page: start is its offset in the file, which is the same for all references of one version.
 type pageKey struct {
 	file  dfs.FileVersion
 	start int64
@@ -105,6 +106,8 @@ func (f *Fetcher) retire(fl *flight) {
 
 // start fetches a run of flights, which are contiguous pages, in a task of its own: readers that give up do not cut
 // others off. after is called at its end.
+// It takes its own copy of ref, as the reader's may be gone before the task begins. Every flight of the run
+// lands, with a page or with an error, whatever becomes of the task.
 func (f *Fetcher) start(name string, m *proto.FileRef, ref *blockstore.Ref, run []*flight, after func()) {
 	own := *ref
 	err := f.tasks.Go(f.ctx, name, func() error {

@@ -61,6 +61,8 @@ func (r *reader) run() error {
 }
 
 // fromStore answers the next page's part from the block store.
+// A page that is persisted and cannot be read is a miss: it is fetched, once, past the store (bypass). The error
+// is the caller's only when there is no other copy to be had. The buffer is the consumer's until take returns.
 func (r *reader) fromStore() (hit bool, err error) {
 	start, pageEnd := r.ref.PageSpan(r.next)
 	end := min(pageEnd, r.end)
@@ -156,6 +158,8 @@ func (r *reader) join(at, room int64) {
 }
 
 // fromFlight answers the next page's part from the first flight, after having more join behind the last.
+// Memory is given back as soon as no flight is left, so that a reader in the last page does not keep others
+// waiting. With an error the flight is left already (Fetcher.wait), and drop leaves the rest.
 func (r *reader) fromFlight() error {
 	fl := r.flights[0]
 	buffer, err := r.f.wait(r.ctx, fl)
@@ -220,6 +224,8 @@ func (r *reader) passThrough() error {
 }
 
 // drop leaves the flights that were not used.
+// It is called on every way out of Read. Flights go on without their readers, since their pages are wanted by the
+// store.
 func (r *reader) drop() {
 	for _, fl := range r.flights {
 		r.f.leave(fl)
