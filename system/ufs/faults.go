@@ -24,6 +24,8 @@ type FaultOptions struct {
 
 // Faults makes s fail in a way that Seed decides, for tests and the simulator. The same calls in the same order meet the
 // same faults.
+// It goes inside of Retry, to show that retries settle what it breaks; around Retry its errors reach the caller.
+// It keeps the contract of Store: a caller that cannot live with these faults has a bug.
 func Faults(h host.Host, s Store, o FaultOptions) Store {
 	return &faults{Store: s, h: h, o: o, r: rand.New(rand.NewPCG(o.Seed, 0xf0bebab))}
 }
@@ -146,6 +148,7 @@ func (f *faults) Create(ctx context.Context, path string, mode uint32) (w Writer
 	return &faultyWriter{Writer: w, f: f, path: path}, nil
 }
 
+// committed is what a Commit whose reply was lost has done; nil until one has.
 type faultyWriter struct {
 	Writer
 	f         *faults

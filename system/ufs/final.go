@@ -13,6 +13,7 @@ import (
 // Final is the outermost wrapper: what is still Unavailable after Retry becomes UnderStore. Unavailable means to clients
 // that a Forebay server is away and that another may answer; when the under store is away, none can, and a client that
 // went on asking would only find its deadline.
+// Wrappers that are put around it would see UnderStore and not retry, which is why it goes outermost.
 func Final(s Store) Store { return final{s} }
 
 // final converts on the way out and adds nothing else: arguments, contexts and the order of calls pass unchanged.

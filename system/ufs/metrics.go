@@ -11,8 +11,10 @@ import (
 
 // Metrics counts s's calls in c.
 // It adds no lock and no wait, and changes neither results nor errors.
+// Where it stands among the wrappers decides what it counts: inside of Retry each attempt, outside each call.
 func Metrics(h host.Host, s Store, c *Counters) Store { return &metered{Store: s, h: h, c: c} }
 
+// metered is safe for concurrent use, as Counters are.
 type metered struct {
 	Store
 	h host.Host
@@ -48,6 +50,7 @@ func (m *metered) List(ctx context.Context, dir, after string) iter.Seq2[Entry, 
 	}
 }
 
+// A failed Open counts at once, since no stream will.
 func (m *metered) Open(ctx context.Context, path string, offset, length int64) (io.ReadCloser, error) {
 	start := m.h.Now()
 	r, err := m.Store.Open(ctx, path, offset, length)
@@ -89,6 +92,7 @@ func (r *meteredReader) Close() error {
 	return err
 }
 
+// As with Open, what succeeds counts when its stream ends.
 func (m *metered) Create(ctx context.Context, path string, mode uint32) (Writer, error) {
 	start := m.h.Now()
 	w, err := m.Store.Create(ctx, path, mode)

@@ -12,6 +12,7 @@ import (
 )
 
 // RetryOptions bound what Retry adds to a struggling store. Zero fields take the defaults.
+// Attempts bound the failures in a row of one call, and Budget those of all of them; both are in addition to ctx, which always ends the waits.
 type RetryOptions struct {
 	Attempts int           // of one call, the first included; 5
 	Base     time.Duration // the first wait; it doubles each time, with jitter of half; 50 ms
@@ -92,6 +93,7 @@ func (r *retry) again(ctx context.Context, attempt int, err error) bool {
 
 // do calls f until it succeeds or is not worth another attempt, and tells how many it took.
 // The error is that of the last attempt.
+// f must leave nothing behind when it fails that a repetition would double; where it may, its caller settles it.
 func (r *retry) do(ctx context.Context, f func() error) (attempts int, err error) {
 	for attempt := 1; ; attempt++ {
 		if err = f(); !r.again(ctx, attempt, err) {
@@ -171,6 +173,7 @@ func (r *retry) Rename(ctx context.Context, from, to string) error {
 	return err
 }
 
+// Making a directory that is there is no error, so a repetition needs no settling.
 func (r *retry) Mkdir(ctx context.Context, path string, mode uint32) error {
 	_, err := r.do(ctx, func() error { return r.Store.Mkdir(ctx, path, mode) })
 	return err

@@ -15,6 +15,8 @@ type retryWriter struct {
 	ctx context.Context
 }
 
+// It reports what was taken by all attempts together, so that a caller that repeats a failed Write begins behind
+// it.
 func (w *retryWriter) Write(p []byte) (int, error) {
 	taken := 0
 	_, err := w.r.do(w.ctx, func() error {
@@ -25,12 +27,15 @@ func (w *retryWriter) Write(p []byte) (int, error) {
 	return taken, err
 }
 
+// A Commit whose reply was lost is repeated: drivers publish once (Writer).
 func (w *retryWriter) Commit(ctx context.Context) (e Entry, err error) {
 	_, err = w.r.do(ctx, func() error { e, err = w.Writer.Commit(ctx); return err })
 	return e, err
 }
 
 // retryReader reads [offset, offset+left) and opens it anew where it broke, if the content is still the same.
+// INV-1: [offset, offset+left) is exactly what was not given yet. One task uses it. Close gives back the body, if
+// there is one; a driver's error in closing a body that was only read from is dropped.
 type retryReader struct {
 	r            *retry
 	ctx          context.Context

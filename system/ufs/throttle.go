@@ -10,6 +10,7 @@ import (
 )
 
 // ThrottleOptions limit what is asked of a store. Zero rates are unlimited.
+// MaxWait is for one turn, not for a call: a long stream may wait that long before each piece.
 type ThrottleOptions struct {
 	RequestsPerSecond float64
 	BytesPerSecond    float64       // read and written together
@@ -85,6 +86,7 @@ func (t *throttle) Open(ctx context.Context, path string, offset, length int64) 
 	return &throttledReader{ReadCloser: r, t: t, ctx: ctx, path: path}, nil
 }
 
+// The stream keeps Open's ctx, which bounds the waits of its reads.
 type throttledReader struct {
 	io.ReadCloser
 	t    *throttle
@@ -104,6 +106,7 @@ func (r *throttledReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// It charges without a wait: a reader that is done must not be held up, and who comes next waits the longer.
 func (r *throttledReader) Close() error {
 	r.t.bytes.charge(float64(r.owed))
 	r.owed = 0
@@ -124,6 +127,7 @@ func (t *throttle) Create(ctx context.Context, path string, mode uint32) (Writer
 	return &throttledWriter{Writer: w, t: t, ctx: ctx, path: path}, nil
 }
 
+// The stream keeps Create's ctx for the waits of Write.
 type throttledWriter struct {
 	Writer
 	t    *throttle

@@ -94,6 +94,8 @@ func osMode(mode uint32) os.FileMode {
 
 // idNames remembers the names of users and groups, which cost a file read each. A machine has few; idNamesMax bounds
 // what a hostile tree can make it remember.
+// It is cleared when it is full rather than evicting one: names are cheap to find again. A name that changes on
+// the machine is told by the old one until then.
 type idNames struct {
 	mu            sync.Mutex
 	users, groups map[uint32]string

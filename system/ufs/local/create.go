@@ -13,6 +13,8 @@ import (
 // Create implements ufs.Store.
 // Parents are made now and not at Commit, since the temporary file lies beside its target: a rename across directories
 // could meet another file system. A write that is aborted leaves them, empty.
+// The temporary file can be read by the process's user alone until Commit gives it its mode, so that a secret is
+// never more open while it is written than it will be.
 func (s *Store) Create(ctx context.Context, path string, mode uint32) (ufs.Writer, error) {
 	const op = "create"
 	if err := begin(ctx, op, path); err != nil {
@@ -56,6 +58,8 @@ func (w *writer) Write(p []byte) (int, error) {
 }
 
 // Commit syncs the content before the name shows it, and the name before it answers.
+// After an error it may be called again, with another context; publish continues. After success or Abort it is
+// InvalidArgument.
 func (w *writer) Commit(ctx context.Context) (ufs.Entry, error) {
 	if w.done {
 		return ufs.Entry{}, dfs.Errorf(dfs.InvalidArgument, "commit", w.path, "the writer was committed or aborted before")
@@ -113,6 +117,8 @@ func (w *writer) Abort() {
 }
 
 // syncDir makes the names in a directory durable.
+//
+// An error is the operating system's own, for the caller to convert.
 func (s *Store) syncDir(dir string) error {
 	f, err := s.root.Open(native(dir))
 	if err != nil {
@@ -123,6 +129,8 @@ func (s *Store) syncDir(dir string) error {
 }
 
 // Mkdir implements ufs.Store.
+// Parents are made with 0755, whatever mode is. What this made is durable when it returns; a
+// directory that is there already keeps its mode.
 func (s *Store) Mkdir(ctx context.Context, path string, mode uint32) error {
 	if err := begin(ctx, "mkdir", path); err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 )
 
 // tempMaxAge is when a temporary file is taken for left by a crash: no upload lasts as long.
+// By the clock of this host against the time that the file server gave the file: a skew of hours does no harm.
 const tempMaxAge = 24 * time.Hour
 
 // List implements ufs.Store. The names of one directory are read and sorted in memory (about 50 bytes each); their
@@ -107,6 +108,8 @@ func (s *Store) look(sub *os.Root, dir, name string) (e ufs.Entry, show bool, er
 // lookLink describes what a symbolic link leads to. One that leads out of the root is shown as an unreadable empty
 // file, so that its owner learns why when opening it; one that leads nowhere, or to a directory above itself, which a
 // walk would never leave, is skipped.
+// The link's own path goes through the root again, since sub cannot follow a link that leads out of the directory
+// and back.
 func (s *Store) lookLink(dir, name string) (e ufs.Entry, show bool, err error) {
 	path := ufs.Join(dir, name)
 	info, err := s.root.Stat(path)

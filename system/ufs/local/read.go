@@ -65,4 +65,6 @@ func (r *reader) Read(p []byte) (int, error) {
 func (r *reader) Fingerprint() string { return r.print }
 
 // Close implements io.Closer.
+//
+// It must be called once, by whoever called Open: the descriptor is open until then, whatever became of ctx.
 func (r *reader) Close() error { return convert(r.f.Close(), "close", r.path) }

@@ -9,6 +9,7 @@ import (
 )
 
 // Mkdir implements ufs.Store.
+// Parents that are missing are made, with the same mode. That it is there already is no error.
 func (s *Store) Mkdir(ctx context.Context, path string, mode uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,6 +39,7 @@ func (s *Store) mkdir(op, path string, mode uint32) error {
 }
 
 // Remove implements ufs.Store.
+// It looks at one level only: a directory with anything in it stays, and NotEmpty says so.
 func (s *Store) Remove(ctx context.Context, path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,6 +109,7 @@ func (s *Store) move(from, to string) {
 
 // SetAttr implements ufs.AttrSetter.
 // A directory's attributes are kept as an object's are.
+// What is nil stays as it is. Nobody checks that owner and group exist anywhere.
 func (s *Store) SetAttr(ctx context.Context, path string, mode *uint32, owner, group *string, modTime *time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -36,6 +36,7 @@ type writer struct {
 	done bool
 }
 
+// It takes all of p, always: memory is not bounded here, so the store is for tests and for the simulator.
 func (w *writer) Write(p []byte) (int, error) { return w.data.Write(p) }
 
 // Commit makes the parents, and looks again at what Create looked at. It may be repeated after an error, and not
@@ -64,6 +65,7 @@ func (w *writer) Commit(ctx context.Context) (ufs.Entry, error) {
 	return n.entry(w.path), nil
 }
 
+// After a Commit that succeeded it does nothing: the object has the buffer's bytes.
 func (w *writer) Abort() {
 	if !w.done {
 		w.done, w.data = true, bytes.Buffer{}

@@ -35,6 +35,7 @@ type lister struct {
 	known []candidate
 }
 
+// item is one line of the server's answer: an object, or a common prefix that stands for a directory.
 type item struct {
 	key   string // relative to the directory: name, or name/ for a directory
 	entry ufs.Entry
@@ -136,6 +137,8 @@ func (l *lister) step(it item) (bool, error) {
 }
 
 // emit yields e unless it lies before the start or cannot be shown.
+// It returns false when the caller has enough; what is skipped is counted and returns true. Temporary names are
+// not counted: they are Forebay's own.
 func (l *lister) emit(e ufs.Entry) bool {
 	if e.Name <= l.after {
 		return true

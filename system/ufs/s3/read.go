@@ -71,6 +71,8 @@ type reader struct {
 	print string
 }
 
+// An error of the connection in the middle is Unavailable: ufs.Retry opens the rest anew, with the fingerprint
+// compared.
 func (r *reader) Read(p []byte) (int, error) {
 	if r.left <= 0 {
 		return 0, io.EOF

@@ -60,6 +60,8 @@ const (
 )
 
 // Store is a bucket, or what lies below a prefix of it.
+// It is safe for concurrent use. Nothing of it changes after Open but the connections and the count of skipped
+// keys.
 type Store struct {
 	h         host.Host
 	endpoint  string
@@ -123,6 +125,7 @@ func (s *Store) connect(ctx context.Context, o Options) error {
 }
 
 // Close implements ufs.Store.
+// Streams that are still open keep their connections until they are closed.
 func (s *Store) Close() error {
 	s.transport.CloseIdleConnections()
 	return nil
@@ -155,6 +158,7 @@ func (s *Store) dirKey(path string) string {
 
 // Stat implements ufs.Store.
 // Stat asks for the object first and for keys below it only if there is none: an object hides a directory of its name.
+// Two writers can come between the two requests; the answer was true at one moment of each.
 func (s *Store) Stat(ctx context.Context, path string) (ufs.Entry, error) {
 	if err := s.begin(ctx, "stat", path); err != nil {
 		return ufs.Entry{}, err

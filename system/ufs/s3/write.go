@@ -29,6 +29,8 @@ func (s *Store) Create(ctx context.Context, path string, _ uint32) (ufs.Writer, 
 //
 // INV-1: buffer is what was taken and not uploaded; a part that failed to upload stays in it, so that the next call
 // tries it again.
+// One task uses it. ctx is Create's, for the uploads of Write; Commit has its own. After done nothing but Abort
+// may be called.
 type writer struct {
 	s      *Store
 	ctx    context.Context
@@ -107,6 +109,8 @@ func (w *writer) flush(ctx context.Context) error {
 
 // Commit implements ufs.Writer. A repeated single PUT writes the same again; a repeated completion of an upload that the
 // server no longer knows was done before if the object is the one that was written.
+// ModTime is this host's clock and not the server's: another request would be needed to learn that one, and the
+// fingerprint is what versions are told apart by.
 func (w *writer) Commit(ctx context.Context) (ufs.Entry, error) {
 	if w.done {
 		return ufs.Entry{}, dfs.Errorf(dfs.InvalidArgument, "commit", w.path, "the writer was committed or aborted before")
@@ -148,6 +152,8 @@ func (w *writer) publish(ctx context.Context) (etag string, err error) {
 }
 
 // Abort implements ufs.Writer. The server is told in the background.
+// It returns at once, and nobody hears whether the server took it: an upload that stays costs money and shows
+// nowhere.
 func (w *writer) Abort() {
 	if w.done {
 		return
