@@ -19,6 +19,7 @@ const MemberID = "memory"
 const inFlight = 3
 
 // Open starts a journal over sm; the first entry follows what sm has applied already.
+// The journal's task runs until Close. It never fails, whatever sm holds: what sm has applied is taken as it is.
 func Open(h host.Host, sm journal.StateMachine) *Journal {
 	j := &Journal{host: h, sm: sm, last: sm.AppliedIndex(), closed: h.NewEvent(), stopped: h.NewEvent()}
 	j.queue = host.NewQueue[*pending](h, inFlight)
@@ -57,6 +58,8 @@ type pending struct {
 }
 
 // Wait implements journal.Pending.
+// An end of ctx ends the wait and not the proposal, which is applied all the same. It may be called again, and by
+// several.
 func (p *pending) Wait(ctx context.Context) (uint64, error) {
 	if err := p.done.Wait(ctx); err != nil {
 		return 0, err
@@ -70,6 +73,7 @@ func (p *pending) resolve(err error) {
 	p.done.Set()
 }
 
+// errClosed is Unavailable: nothing was proposed, and another master may take it.
 func errClosed(op string) error {
 	return dfs.Errorf(dfs.Unavailable, op, "", "the journal is closed")
 }
@@ -150,6 +154,7 @@ func (j *Journal) applyBatch(batch []*pending) {
 }
 
 // Barrier implements journal.Journal.
+// It takes a place in the queue like a proposal, and waits for room there as long as ctx lets it.
 func (j *Journal) Barrier(ctx context.Context) error {
 	if j.closed.IsSet() {
 		return errClosed("barrier")
@@ -199,10 +204,13 @@ func (j *Journal) Leadership(ctx context.Context) (uint64, error) {
 func (j *Journal) Leader() string { return MemberID }
 
 // Members implements journal.Journal.
+//
+// It answers after Close, too, as the membership does not change.
 func (j *Journal) Members(context.Context) ([]journal.Member, error) {
 	return []journal.Member{{ID: MemberID, Voter: true, Leader: true}}, nil
 }
 
+// errAlone is for what takes a second member; it has no effect.
 func errAlone(op string) error {
 	return dfs.Errorf(dfs.UnsupportedFeature, op, "", "a journal in memory has one member: use the Raft journal for more")
 }
@@ -225,6 +233,7 @@ func (j *Journal) Status() journal.Status {
 }
 
 // Close implements journal.Journal. It waits until what was proposed is applied.
+// Proposals that wait for room are told Unavailable. A second Close waits for the same end.
 func (j *Journal) Close() error {
 	// closed first: whoever finds the queue closed finds the journal closed, too. The queue still gives what is in it.
 	j.closed.Set()

@@ -15,6 +15,7 @@ import (
 )
 
 // diskError gives an error of the log or of the file system its kind. It returns nil for nil.
+// NoSpace and Unavailable pass by themselves once the disk has room or works again: callers retry.
 func diskError(err error, op, path string) error {
 	switch {
 	case err == nil:
@@ -40,6 +41,7 @@ func corruptedError(op, dir, format string, args ...any) error {
 // fileSystem adds a few steps to the host's disk.
 type fileSystem struct{ vfs.FS }
 
+// syncDir makes the names in a directory durable: a file that was made or renamed there is found after a crash.
 func (f fileSystem) syncDir(dir string) error {
 	d, err := f.OpenDir(dir)
 	if err != nil {
@@ -152,6 +154,8 @@ func (s segmentFS) Create(dir, name string, size uint64) (types.WritableFile, er
 }
 
 // Delete implements types.VFS.
+// It is durable when it returns, since raft-wal has taken the segment off its list by then and would not look for
+// it again.
 func (s segmentFS) Delete(dir, name string) error {
 	if err := s.fs.Remove(s.fs.PathJoin(dir, name)); err != nil {
 		return err

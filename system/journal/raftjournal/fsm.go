@@ -13,6 +13,7 @@ import (
 )
 
 // fsm shows the state machine to Raft.
+// Raft calls ApplyBatch, Snapshot and Restore from one task, and Persist from another.
 type fsm struct {
 	journal *Journal
 	sm      journal.StateMachine
@@ -74,6 +75,8 @@ type checkpointer struct {
 }
 
 // Persist implements raft.FSMSnapshot.
+// A failure leaves the sink to Raft, which cancels it: its directory is temporary until it is closed. Nothing of
+// the state machine has changed.
 func (c *checkpointer) Persist(sink raft.SnapshotSink) error {
 	s := sink.(*snapshotSink) // our store made it
 	c.fsm.restoreMu.Lock()
@@ -106,6 +109,8 @@ func (f *fsm) Restore(rc io.ReadCloser) error {
 }
 
 // restore gives the state machine a copy of a snapshot's state, of hard links, to consume.
+// An error leaves the state machine wherever it failed; the next start
+// restores from the same snapshot.
 func (f *fsm) restore(store *snapshotStore, snap *snapshot) error {
 	f.restoreMu.Lock()
 	defer f.restoreMu.Unlock()

@@ -16,6 +16,8 @@ import (
 )
 
 // Journal is one member. It implements journal.Journal.
+// The fields up to notify are set by Open and do not change; it is safe for concurrent use. It owns the
+// directory's lock, the log, the snapshots, the transport and Raft, which stop gives back in its order.
 type Journal struct {
 	config Config
 	host   host.Host
@@ -54,6 +56,8 @@ type Journal struct {
 var _ journal.Journal = (*Journal)(nil)
 
 // pending is an answer to come. Exactly one resolve counts, the first.
+// INV-1: it is in Journal.waiting from newPending until it is resolved, and whoever takes it out of there writes
+// index and err before done is set; readers look at them only after that.
 type pending struct {
 	journal *Journal
 	done    host.Event
@@ -111,6 +115,8 @@ func (p *pending) holdSlot() {
 }
 
 // Wait implements journal.Pending.
+// ctx ends the wait, not the proposal: its outcome is open then. NotLeader and Unavailable may leave it open, too
+// (raftError says which).
 func (p *pending) Wait(ctx context.Context) (uint64, error) {
 	if err := p.done.Wait(ctx); err != nil {
 		return 0, err
@@ -130,6 +136,8 @@ func (j *Journal) stoppedError(op string) error {
 }
 
 // Propose implements journal.Journal. data is kept, and must be at most MaxEntryBytes.
+// It waits for a slot as long as ctx lets it, and then for a place in Raft's queue, which ctx does not end; from
+// there on the proposal stands.
 func (j *Journal) Propose(ctx context.Context, data []byte) journal.Pending {
 	p := j.newPending()
 	if p.done.IsSet() {

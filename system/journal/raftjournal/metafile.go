@@ -33,6 +33,8 @@ type metaFile struct {
 }
 
 // metaState is what a slot holds, as JSON behind a header of sequence, length and CRC32C.
+// Both are written with each change of either: one write and one sync, and no order between two files to get
+// wrong.
 type metaState struct {
 	Log    types.PersistentState
 	Stable map[string][]byte
@@ -166,6 +168,7 @@ func (m *metaFile) write(state metaState) error {
 }
 
 // CommitState implements types.MetaStore.
+// It returns when the list is synced. raft-wal calls it from its rotation task and, for a truncation, from Raft's.
 func (m *metaFile) CommitState(log types.PersistentState) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -173,6 +176,7 @@ func (m *metaFile) CommitState(log types.PersistentState) error {
 }
 
 // GetStable implements types.MetaStore.
+// nil without an error says that the key was never set.
 func (m *metaFile) GetStable(key []byte) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -180,6 +184,7 @@ func (m *metaFile) GetStable(key []byte) ([]byte, error) {
 }
 
 // SetStable implements types.MetaStore.
+// It returns when the value is synced: Raft gives a vote only then. The value is copied.
 func (m *metaFile) SetStable(key, value []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

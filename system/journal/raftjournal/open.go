@@ -22,6 +22,8 @@ const lockFileName = "LOCK"
 // that is newer, and returns before there is a leader; the log's entries arrive as the quorum confirms them. Errors:
 // dfs.Unavailable when another process has the directory or the address, dfs.Corrupted when log, snapshot and state do
 // not fit together or cannot be read.
+// On an error nothing is left open and sm may be closed; otherwise the caller ends with Close, before it closes
+// sm.
 func Open(config Config, sm journal.StateMachine) (*Journal, error) {
 	if err := config.setDefaults(); err != nil {
 		return nil, err
@@ -168,6 +170,7 @@ func (j *Journal) startRaft() (err error) {
 
 // bootstrap writes the first quorum into a new directory. Each member of it writes the same one, so it does not matter who
 // starts first, and a directory that has anything is left alone: its log knows the quorum better than the configuration.
+// A member that joins a quorum later comes without peers, and waits until a leader adds it.
 func (j *Journal) bootstrap(rc *raft.Config, stable raft.StableStore) error {
 	exists, err := raft.HasExistingState(j.log, stable, j.snapshots)
 	if err != nil || exists || len(j.config.Peers) == 0 {

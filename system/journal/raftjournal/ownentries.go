@@ -63,6 +63,7 @@ func (o *ownEntries) forget(index uint64) {
 }
 
 // known tells whether index is Raft's own, if it was seen.
+// Unseen is what was stored before this process began, or forgotten: the log itself is asked then.
 func (o *ownEntries) known(index uint64) (own, seen bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -81,6 +82,8 @@ func (o *ownEntries) count() int {
 const ownEntriesKept = 256
 
 // lastCommand is the highest command at or below index, or applied when all commands up to index are applied.
+// An entry that cannot be read counts as a command: a reader that waits for it is late or in vain, never served
+// old data.
 func (s *logStore) lastCommand(index, applied uint64) uint64 {
 	// The bound, at the reader: elections and barriers without reads in between are few.
 	if s.own.count() > ownEntriesKept {

@@ -10,6 +10,8 @@ import (
 )
 
 // Close implements journal.Journal. A leader hands over first, so that nobody waits for an election.
+// It waits for Raft's tasks, and returns the first errors of transport, Raft and disk together. Proposals under way are answered, with an open outcome.
+// It may be called more than once, and after a failure.
 func (j *Journal) Close() error {
 	if j.raft.State() == raft.Leader && j.otherVoters() {
 		ctx, cancel := j.host.WithTimeout(background, 2*j.config.Timing.Election)
@@ -95,6 +97,8 @@ type logReader struct {
 }
 
 // GetLog implements raft.LogStore.
+// It returns ErrLogNotFound only for what the log need not have; it may block until the disk works again or the
+// journal stops, and then ends the task that called it.
 func (l logReader) GetLog(index uint64, log *raft.Log) error {
 	err := l.logStore.GetLog(index, log)
 	for dfs.IsKind(err, dfs.Unavailable) && l.journal.running.Load() {

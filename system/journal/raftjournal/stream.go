@@ -183,6 +183,8 @@ func readStream(r io.Reader, fs fileSystem, dir string) (stateIndex uint64, err 
 }
 
 // readEntry reads the next entry into memory; it must have this name and at most limit bytes.
+//
+// The limit is checked before anything is read: the size is the sender's word.
 func readEntry(tr *tar.Reader, name string, limit int64) ([]byte, error) {
 	h, err := tr.Next()
 	if err != nil {
