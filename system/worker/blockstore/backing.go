@@ -14,6 +14,7 @@ import (
 type diskFile = vfs.File
 
 // dirSet is which of a tier's 256 subdirectories are known to exist.
+// Known means that its name is synced in the tier's directory, so that a pair in it cannot vanish with it.
 type dirSet [4]uint64
 
 func (d *dirSet) has(i byte) bool { return d[i>>6]&(1<<(i&63)) != 0 }
@@ -140,6 +141,7 @@ func (b *backing) takeIdle() (files []diskFile) {
 	return files
 }
 
+// closeAll is called without mu: closing may take a disk's time.
 func closeAll(files []diskFile) {
 	for _, f := range files {
 		_ = f.Close() // what must last was synced
@@ -170,6 +172,8 @@ func (s *Store) openPair(f *file, tierIndex int) (data, meta diskFile, sequence 
 }
 
 // initHeader writes the first header of a new meta file, or tells the sequence number of an existing one.
+// It is not synced here: a commit that must last syncs the pair itself, and without a header a crash leaves
+// nothing that counts.
 func (s *Store) initHeader(f *file, meta diskFile) (uint64, error) {
 	var slots [recordsStart]byte
 	n, _ := meta.ReadAt(slots[:], 0) // a short or failed read shows as no header
@@ -184,6 +188,7 @@ func (s *Store) initHeader(f *file, meta diskFile) (uint64, error) {
 	return 1, err
 }
 
+// slotOffset alternates, so that the newest header is never written over.
 func slotOffset(sequence uint64) int64 { return int64(sequence%2) * slotBytes }
 
 // headerOf is f's header now. The caller holds mu.

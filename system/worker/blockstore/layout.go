@@ -38,6 +38,7 @@ const (
 	maxFileBytes  = 1 << 60
 )
 
+// valid is asked of every reference and every header before anything is computed from it.
 func (g geometry) valid() bool {
 	return g.blockSize > 0 && g.blockSize <= maxBlockBytes && g.length >= 0 && g.length <= g.mostBytes()
 }
@@ -50,6 +51,8 @@ func (g geometry) mostBytes() int64 {
 	return g.blockSize * math.MaxUint32
 }
 
+// pagesPerBlock is of a whole block: places of records go by it, also in a file's last block, which has fewer
+// pages.
 func (g geometry) pagesPerBlock() int {
 	return int((g.blockSize + dfs.PageSizeBytes - 1) / dfs.PageSizeBytes)
 }
@@ -78,6 +81,7 @@ func (g geometry) pagesIn(block uint32) int {
 	return int((end - start + dfs.PageSizeBytes - 1) / dfs.PageSizeBytes)
 }
 
+// recordOffset does not depend on the file's length, so that records stay in their places when a file grows.
 func (g geometry) recordOffset(block uint32, page int) int64 {
 	return recordsStart + (int64(block)*int64(g.pagesPerBlock())+int64(page))*recordBytes
 }
@@ -88,6 +92,7 @@ func cost(n int64) int64 { return (n + diskBlockBytes - 1) / diskBlockBytes * di
 // pageSums are the CRC32C of a page's chunks; those past its end are 0.
 type pageSums [chunksPerPage]uint32
 
+// sum is of a page's bytes, at most dfs.PageSizeBytes of them.
 func sum(data []byte) (s pageSums) {
 	for i := 0; len(data) > 0; i++ {
 		n := min(len(data), chunkBytes)
@@ -108,6 +113,7 @@ func record(id dfs.FileVersion, start, length int64, s *pageSums) [recordBytes]b
 	return r
 }
 
+// recordCheck takes the place and the length besides the sums. Zeros, which an erased record has, do not pass it.
 func recordCheck(id dfs.FileVersion, start, length int64, sums []byte) uint32 {
 	var where [28]byte
 	binary.LittleEndian.PutUint64(where[0:], uint64(id.Inode))
@@ -151,6 +157,7 @@ const (
 	headerDataBytes = 48
 )
 
+// encode is shorter than a slot; the rest of the slot is not written and means nothing.
 func (h header) encode() []byte {
 	b := make([]byte, headerDataBytes+4)
 	binary.LittleEndian.PutUint64(b[0:], headerMagic)
@@ -169,6 +176,7 @@ func (h header) encode() []byte {
 	return b
 }
 
+// decodeHeader is false for a slot that was torn, never written, or says what cannot be (geometry.valid).
 func decodeHeader(b []byte) (h header, ok bool) {
 	if len(b) < headerDataBytes+4 || binary.LittleEndian.Uint64(b) != headerMagic ||
 		binary.LittleEndian.Uint32(b[headerDataBytes:]) != crc32.Checksum(b[:headerDataBytes], castagnoli) {

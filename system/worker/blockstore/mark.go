@@ -7,6 +7,8 @@ import (
 )
 
 // versions lists the held versions of an inode; version 0 means all. The caller holds mu.
+// They are in ascending order of versions. The list is the caller's; files may leave the tree as soon as mu is
+// released.
 func (s *Store) versions(inode dfs.InodeID, version uint32) (files []*file) {
 	s.files.Ascend(&file{id: dfs.FileVersion{Inode: inode, Version: version}}, func(f *file) bool {
 		if f.id.Inode != inode || (version != 0 && f.id.Version != version) {
@@ -48,6 +50,8 @@ func (s *Store) SetPinned(ctx context.Context, inode dfs.InodeID, version uint32
 }
 
 // SetPersisted says that the under store has the file version now: its blocks may be evicted.
+// The blocks are reported again, without the mark of being unpersisted. An error says, as for SetPinned, that a
+// header could not be written; after a restart such a file is unpersisted again, which is the safe side.
 func (s *Store) SetPersisted(ctx context.Context, inode dfs.InodeID, version uint32) error {
 	return s.mark(ctx, inode, version, func(f *file) {
 		if !f.persisted {

@@ -54,6 +54,8 @@ func (s *Store) beyondUse(x held, err error) bool {
 var errBadPage = errors.New("checksum mismatch")
 
 // storedPage is where a page's bytes lie in the file and what they must sum to: a copy, for use without mu.
+// The page cannot change under it while its block is pinned or its index is busy; the sums are copied since a
+// block's slice grows with other pages.
 type storedPage struct {
 	start, end int64
 	sums       []uint32
@@ -70,6 +72,8 @@ func (b *block) stored(g geometry, page int) (p storedPage) {
 // pinPage finds the page and keeps its block. The block is nil when it is not held.
 // A page that is being read stays: whoever wants the block's room or its index waits for the last unpin. The
 // reference's flags (pinned, persisted) are noted on the way, since a reader may know more of the file than the store.
+// A hit counts as a use for eviction here, a miss is counted here, and a hit by Read once its bytes were found
+// whole.
 func (s *Store) pinPage(ctx context.Context, ref *Ref, offset int64) (x held, page int, stored storedPage, err error) {
 	index, page := ref.geometry().locate(offset)
 	for {
@@ -157,6 +161,7 @@ func (s *Store) readVerified(ctx context.Context, x held, page storedPage, offse
 }
 
 // verify checks data, whole chunks but for the last, and tells its CRC32C.
+// It fails when sums has fewer entries than data has chunks: bytes that nobody has summed are not trusted.
 func verify(data []byte, sums []uint32) (crc uint32, ok bool) {
 	for i := 0; len(data) > 0; i++ {
 		n := min(len(data), chunkBytes)

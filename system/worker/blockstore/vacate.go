@@ -81,6 +81,9 @@ func (s *Store) removePair(tierIndex int, id dfs.FileVersion) {
 
 // eraseBlock makes a block's pages absent: records first, so that none is left without its data, then the data's space.
 // It covers all that was ever written of the block, also by a write that was aborted before the file had a length.
+// It does not sync: a record that comes back in a crash is of a page whose bytes are there, or fail their
+// checksums. When it cannot erase, the tier is given up (fatalDiskError), since what is free in
+// memory would be there on the disk.
 func (s *Store) eraseBlock(f *file, erased *block, tierIndex int) {
 	b, err := s.use(s.ctx, f, tierIndex)
 	if err != nil {
@@ -101,6 +104,7 @@ func (s *Store) eraseBlock(f *file, erased *block, tierIndex int) {
 }
 
 // punch gives a range's space back where the host can.
+// A failure costs space and nothing else, so it does not fail the tier.
 func (s *Store) punch(b *backing, start, end int64) {
 	if p, ok := b.data.(host.HolePuncher); ok && end > start {
 		if err := p.PunchHole(start, end-start); err != nil {
