@@ -46,6 +46,7 @@ type opCounters struct {
 }
 
 // OpSnapshot is one operation's counters at a moment.
+// It shares nothing with the counters and does not change any more.
 type OpSnapshot struct {
 	Op      Op
 	Calls   int64
@@ -77,6 +78,7 @@ func (c *Counters) Snapshot() []OpSnapshot {
 }
 
 // count adds one call. A clock that was set back during it makes no negative time.
+// An error of a kind that is newer than this table counts for the last kind.
 func (c *Counters) count(op Op, took time.Duration, err error) {
 	o := &c.ops[op]
 	o.calls.Add(1)

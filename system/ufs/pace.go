@@ -25,6 +25,7 @@ type pace struct {
 
 const burst = time.Second
 
+// newPace makes one that begins with its burst unspent. A rate of zero or less lets everything through.
 func newPace(h host.Host, perSecond float64, most time.Duration) *pace {
 	p := &pace{h: h, most: most}
 	if perSecond > 0 {
@@ -64,6 +65,7 @@ func (p *pace) wait(ctx context.Context, op, path string, cost time.Duration) er
 // maxCost is what one call costs at most: at rates that are nearly nothing, the product would not fit a Duration.
 const maxCost = 24 * time.Hour
 
+// cost is how long n units take at the rate.
 func (p *pace) cost(n float64) time.Duration {
 	return time.Duration(min(n*p.unit, maxCost.Seconds()) * float64(time.Second))
 }
@@ -95,6 +97,8 @@ func (p *pace) settle() (now time.Time) {
 
 // reserve grants the next turn and tells how long until it comes; not ok says that it is too far away and was not
 // taken.
+// The cost is of the caller's own turn and delays only those behind it, however large it is: one call of any size
+// goes through.
 func (p *pace) reserve(cost time.Duration) (wait time.Duration, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,6 +11,8 @@ import (
 const TempPrefix = ".forebay-tmp-"
 
 // CheckPath tells whether path is one that a Store takes. Every driver calls it first, so that no path leaves its root.
+// A path has no slash at its ends and none doubled, since each name is checked. Names of Forebay's own are
+// NotFound, as if there were none.
 func CheckPath(op, path string) error {
 	if path == "" {
 		return nil

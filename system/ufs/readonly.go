@@ -21,6 +21,7 @@ type readOnly struct{ s Store }
 
 func (r readOnly) Unwrap() Store { return r.s }
 
+// refuse answers without asking the store, whether path exists or not.
 func refuse(op, path string) error {
 	return dfs.Errorf(dfs.ReadOnly, op, path, "the mount is read-only: mount it again without read-only to change it")
 }

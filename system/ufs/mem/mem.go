@@ -26,6 +26,7 @@ import (
 )
 
 // Space is a set of named stores that several nodes of one process share, as they would share a bucket.
+// The zero value is ready. Stores are never removed from it: a mount that comes again finds what it left.
 type Space struct {
 	mu     sync.Mutex
 	stores map[string]*Store
@@ -73,6 +74,7 @@ func key(path string) string {
 	return dir + "\x00" + name
 }
 
+// get is nil for what is not there, and for the root, which has no node. The caller holds mu.
 func (s *Store) get(path string) *node {
 	n, _ := s.nodes.Get(key(path))
 	return n
@@ -176,6 +178,7 @@ func (s *Store) ascend(dir, after string, visit func(path string, n *node) bool)
 }
 
 // reader reads one content, which later writes do not touch.
+// ctx does not end it: a read of memory waits for nothing.
 type reader struct {
 	io.Reader
 	fingerprint string

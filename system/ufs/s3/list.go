@@ -19,6 +19,7 @@ const (
 )
 
 // bound carries a context into requests of minio-go calls that take none (Core.ListObjectsV2).
+// Its client is made for one request, which is cheap: connections are the transport's, and shared.
 type bound struct {
 	ctx  context.Context
 	base http.RoundTripper
@@ -48,6 +49,7 @@ func (s *Store) page(ctx context.Context, prefix, startAfter, token, delimiter s
 
 // count is how many keys begin with prefix, up to most.
 // It answers whether a directory exists (most 1), or holds more than its marker (most 2), for one request.
+// An error is page's, converted already.
 func (s *Store) count(ctx context.Context, prefix string, most int) (int, error) {
 	result, err := s.page(ctx, prefix, "", "", "", most)
 	return len(result.Contents), err

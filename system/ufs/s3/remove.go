@@ -37,6 +37,7 @@ func (s *Store) Remove(ctx context.Context, path string) error {
 }
 
 // removeMarker removes an empty directory's marker. One key below the prefix may be another object than the marker.
+// It looks at the first key only: count found at most one before.
 func (s *Store) removeMarker(ctx context.Context, path string) error {
 	result, err := s.page(ctx, s.dirKey(path), "", "", "", 1)
 	if err != nil {

@@ -18,6 +18,8 @@ const renameMark = ufs.TempPrefix + "rename"
 // copied before it is deleted, so that at any moment every object is at its old or its new path (or, for an instant, at
 // both). A mark in the target makes a rename that was cut off go on when it is called again with the same paths; it
 // takes a page of keys in memory at a time.
+// After an error the caller may call it again, with the same paths. An object that was copied and not yet deleted
+// is copied again; nothing is lost. ctx ends it between two requests.
 func (s *Store) Rename(ctx context.Context, from, to string) error {
 	const op = "rename"
 	if err := ufs.CheckRename(from, to); err != nil {
@@ -74,6 +76,7 @@ func (s *Store) checkTarget(ctx context.Context, source ufs.Entry, from, to stri
 }
 
 // renameBegun tells whether to holds the mark of a rename from from.
+// A mark of another source is none: two renames into one target do not go on with each other's keys.
 func (s *Store) renameBegun(ctx context.Context, from, to string) (bool, error) {
 	body, _, _, err := s.core.GetObject(ctx, s.bucket, s.dirKey(to)+renameMark, minio.GetObjectOptions{})
 	if err != nil {
