@@ -8,6 +8,7 @@ import (
 
 // watchLeadership is the task that hears from Raft. Raft waits for it to take each change, so between a gain and the loss
 // that follows, the term that it reads is the term of this leadership, or the loss is on its way.
+// It ends when stop closes notify, after Raft has ended.
 func (j *Journal) watchLeadership() {
 	for gained := range j.notify {
 		term := uint64(0)
@@ -33,6 +34,8 @@ func (j *Journal) setTerm(term uint64) {
 }
 
 // Leadership implements journal.Journal.
+// One task calls it at a time: each change is told once, to whoever asks first. ctx ends the wait and loses no
+// change.
 func (j *Journal) Leadership(ctx context.Context) (uint64, error) {
 	for {
 		j.mu.Lock()

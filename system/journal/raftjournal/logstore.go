@@ -31,6 +31,8 @@ import (
 // there, and would ask for them for ever.
 //
 // Locks: writeMu before walMu before metaFile's. Readers take only walMu, so that they go on while a write is being synced.
+// It is safe for concurrent use. Raft writes from one task and reads from several; close is called when Raft has
+// ended.
 type logStore struct {
 	host         host.Host
 	fs           fileSystem
@@ -175,6 +177,7 @@ type lentMeta struct{ *metaFile }
 func (lentMeta) Close() error { return nil }
 
 // view calls f with the log; an error while a repair has not succeeded yet.
+// The reopening waits until f returns, so f must not take writeMu.
 func (s *logStore) view(f func(w *wal.WAL) error) error {
 	s.walMu.RLock()
 	defer s.walMu.RUnlock()
@@ -185,6 +188,7 @@ func (s *logStore) view(f func(w *wal.WAL) error) error {
 }
 
 // FirstIndex implements raft.LogStore.
+// 0 when the log is empty; Unavailable, without a retry, while it is being reopened. LastIndex likewise.
 func (s *logStore) FirstIndex() (index uint64, err error) {
 	err = s.view(func(w *wal.WAL) (err error) { index, err = w.FirstIndex(); return err })
 	return index, err
@@ -197,6 +201,8 @@ func (s *logStore) LastIndex() (index uint64, err error) {
 }
 
 // IsMonotonic implements raft.MonotonicLogStore.
+// Raft then removes the whole log behind a snapshot from the leader rather than leave a gap, which raft-wal
+// refuses.
 func (s *logStore) IsMonotonic() bool { return true }
 
 // GetLog implements raft.LogStore. Errors: raft.ErrLogNotFound, dfs.Corrupted for an entry that differs from what was
@@ -216,6 +222,7 @@ func (s *logStore) GetLog(index uint64, log *raft.Log) error {
 }
 
 // checksum is what travels in an entry's Extensions, from its proposal to its application on every member.
+// It covers the data alone: index and term are the log's own, and GetLog compares the index.
 func checksum(data []byte) []byte {
 	return binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli))
 }
@@ -271,6 +278,7 @@ func (s *logStore) closeGap(next uint64) error {
 }
 
 // append writes logs, after a repair if the last write failed. s.writeMu is held.
+// Its error is raft-wal's or repair's own, for StoreLogs to convert.
 func (s *logStore) append(logs []*raft.Log) error {
 	if err := s.repair(); err != nil {
 		return err

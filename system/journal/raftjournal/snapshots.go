@@ -30,6 +30,7 @@ type snapshotStore struct {
 }
 
 // snapshot is one directory.
+// Its directory does not change from its rename to its removal: readers need no lock for the files.
 type snapshot struct {
 	dir         string
 	description description
@@ -142,6 +143,7 @@ func (s *snapshotStore) remove(dir string) {
 }
 
 // List implements raft.SnapshotStore.
+// At most one: Raft restores from the newest and has no use for others.
 func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
 	snap := s.newest()
 	if snap == nil {
@@ -153,6 +155,7 @@ func (s *snapshotStore) List() ([]*raft.SnapshotMeta, error) {
 
 // Open implements raft.SnapshotStore. What it returns streams the snapshot when it is read, and is what Restore on this
 // machine takes the directory from.
+// The caller closes the reader, which keeps the directory until then, though a newer snapshot comes. An id that is not the newest's is an error.
 func (s *snapshotStore) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -216,6 +219,8 @@ func (s *snapshotSink) ID() string { return s.description.Raft.ID }
 func (s *snapshotSink) stateDir() string { return s.store.fs.PathJoin(s.dir, stateDirName) }
 
 // Write implements raft.SnapshotSink: the next piece of a stream from the leader.
+// It may block while the disk is busy, which slows the leader's stream down. After an error every further Write
+// fails with it, and Raft cancels the sink.
 func (s *snapshotSink) Write(p []byte) (int, error) {
 	if s.receiver == nil {
 		s.receiver = newReceiver(s.store.host, s.store.fs, s.stateDir())
@@ -224,6 +229,8 @@ func (s *snapshotSink) Write(p []byte) (int, error) {
 }
 
 // Close implements raft.SnapshotSink: the snapshot becomes the newest one.
+// With an error the snapshot is not there, its files are removed, and the older one is still the newest. Without
+// one it is durable.
 func (s *snapshotSink) Close() error {
 	if s.done {
 		return nil
@@ -314,6 +321,8 @@ func (r *snapshotReader) Read(p []byte) (int, error) {
 }
 
 // Close implements io.Closer.
+// The sending task ends with its next write, and may read the directory until then: a file that goes away under it
+// is an error that nobody hears.
 func (r *snapshotReader) Close() error {
 	if r.closed {
 		return nil

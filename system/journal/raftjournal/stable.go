@@ -27,6 +27,8 @@ var _ raft.StableStore = (*stableStore)(nil)
 const stableRetryInterval = 200 * time.Millisecond
 
 // Set implements raft.StableStore.
+// It never returns an error: it returns once the value is synced, or does not return. Only the first failure of a
+// row is logged.
 func (s *stableStore) Set(key, value []byte) error {
 	for attempt := 0; ; attempt++ {
 		// The log's own lock is not needed for this: a vote can be saved while the log is being reopened.
@@ -44,6 +46,7 @@ func (s *stableStore) Set(key, value []byte) error {
 }
 
 // Get implements raft.StableStore.
+// nil for a key that was never set.
 func (s *stableStore) Get(key []byte) ([]byte, error) { return s.meta.GetStable(key) }
 
 // SetUint64 implements raft.StableStore.

@@ -10,6 +10,8 @@ import (
 )
 
 // trimLoop is the task that keeps the log bounded, on every member by itself, a lone one too.
+// After a failure it tries again at the next tick: a disk that is full may have room then. It ends with the
+// journal.
 func (j *Journal) trimLoop() {
 	// Raft's own loop looks at entries only, and at random times; it is switched off (never, in config.go).
 	ticker := host.NewTicker(j.host, j.config.Timing.TrimInterval)
@@ -47,6 +49,8 @@ func (j *Journal) untrimmed() uint64 {
 // Snapshot implements journal.Journal. With nothing new it leaves the present snapshot as it is.
 // It runs on any member, at any time, beside proposals. It fails when the disk has no room for the links and files of a
 // checkpoint; the log then stays as long as it is.
+// When ctx ends first it goes on, and nobody hears of its end (await). The index is that of the newest snapshot, 0
+// when there is none.
 func (j *Journal) Snapshot(ctx context.Context) (uint64, error) {
 	j.setTrailing()
 	err := j.await(ctx, "snapshot", func() raft.Future { return ignoreNothingNew{j.raft.Snapshot()} })
