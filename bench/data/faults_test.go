@@ -158,7 +158,7 @@ func TestOriginals(t *testing.T) {
 		}
 		return strings.Join(all, "")
 	}
-	if read(t.TempDir()) != read(t.TempDir()) {
+	if first, second := read(t.TempDir()), read(t.TempDir()); first != second {
 		t.Error("two runs have different originals")
 	}
 	file := filepath.Join(t.TempDir(), "file")

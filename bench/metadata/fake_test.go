@@ -63,11 +63,10 @@ func (f *fake) execute(ctx context.Context, b *proto.OperationBatch) (*proto.Res
 func (f *fake) one(session uint64, q *proto.Operation) *proto.Result {
 	switch k := q.Kind.(type) {
 	case *proto.Operation_OpenSession:
-		id, again := f.nonces[k.OpenSession.Nonce]
-		if again {
+		if _, again := f.nonces[k.OpenSession.Nonce]; again {
 			f.fault("nonce %d was used twice", k.OpenSession.Nonce)
 		}
-		id = uint64(len(f.nonces) + 1)
+		id := uint64(len(f.nonces) + 1)
 		f.nonces[k.OpenSession.Nonce] = id
 		return &proto.Result{Session: id}
 	case *proto.Operation_CreateFile:

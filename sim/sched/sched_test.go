@@ -383,7 +383,7 @@ func TestStuck(t *testing.T) {
 	g.Go("taker", func() {
 		_ = s.Sleep(background, time.Second)
 		mu.Lock()
-		mu.Unlock()
+		defer mu.Unlock()
 	})
 	if err := s.Run(time.Hour); err != nil {
 		t.Error(err)

@@ -148,7 +148,7 @@ func (s *server) serve(k *call, md metadata.MD, left time.Duration, bounded bool
 	if k.givenUp {
 		k.stop()
 	}
-	err, last := s.handle(k, bounded)
+	last, err := s.handle(k, bounded)
 	k.served = true
 	k.stop()
 	if i := slices.Index(s.open, k); i >= 0 {
@@ -164,10 +164,10 @@ func (s *server) serve(k *call, md metadata.MD, left time.Duration, bounded bool
 
 // handle charges the request's CPU, which queues behind other requests, and then runs the handler. The message is
 // decoded only by the handler's own call, after the wait, as a copy of its own.
-func (s *server) handle(k *call, bounded bool) (error, *frame) {
+func (s *server) handle(k *call, bounded bool) (*frame, error) {
 	m := s.methods[k.method]
 	if m == nil {
-		return unknownMethod(k.method), nil
+		return nil, unknownMethod(k.method)
 	}
 	if model := s.node.w.CPU; model != nil {
 		size := 0
@@ -175,19 +175,19 @@ func (s *server) handle(k *call, bounded bool) (error, *frame) {
 			size = k.fromClient.queue[0].size
 		}
 		if err := s.node.Compute(k.server, model(k.method, size)); err != nil {
-			return err, nil
+			return nil, err
 		}
 	}
 	if m.unary == nil {
-		return m.stream.Handler(m.impl, &serverStream{k}), nil
+		return nil, m.stream.Handler(m.impl, &serverStream{k})
 	}
 	if !bounded { // as host.Real refuses it
-		return status.Errorf(codes.InvalidArgument, "%s: the request has no deadline; set one on the caller's context", k.method), nil
+		return nil, status.Errorf(codes.InvalidArgument, "%s: the request has no deadline; set one on the caller's context", k.method)
 	}
 	out, err := m.unary(m.impl, k.server, func(into any) error { return k.codec.decode(k.fromClient.queue[0], into) }, nil)
 	if err != nil {
-		return err, nil
+		return nil, err
 	}
 	f, err := k.codec.encode(out)
-	return err, &f
+	return &f, err
 }

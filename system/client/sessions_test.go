@@ -239,7 +239,7 @@ func TestViewsShareASession(t *testing.T) {
 			t.Errorf("sessions by user: %v, %d opened", users, masters[0].count(isOpen))
 		}
 		s := c.core.sessions[alone].peek()
-		if ann.caller(s, alone) != ann.caller(s, alone) || ann.caller(s, alone) == c.caller(s, alone) {
+		if first, second := ann.caller(s, alone), ann.caller(s, alone); first != second || first == c.caller(s, alone) {
 			t.Error("a view has no Caller of its own, or several")
 		}
 		if other := newSession(9); ann.caller(other, alone).Session != 9 {
