@@ -97,12 +97,14 @@ func New(w *world.World, cfg Config) *Cluster {
 }
 
 // Place is where the i-th node of a kind stands: nodes are spread over the racks, and racks over three zones.
+// Clients are spread the same way, so that a cut of a zone takes some of each kind.
 func (c *Cluster) Place(i int) world.NodeConfig {
 	rack := i % c.cfg.Racks
 	return world.NodeConfig{Rack: fmt.Sprintf("r%d", rack), Zone: fmt.Sprintf("z%d", rack%3)}
 }
 
 // mustStart ends the run when a service does not start: nothing that follows would mean anything.
+// The panic is a fault of the run with the task's name and the time (sched.Fault), which a report can be made of.
 func (c *Cluster) mustStart(name string, err error) {
 	if err != nil {
 		panic(fmt.Sprintf("start %s: %v", name, err))

@@ -49,6 +49,8 @@ func restartWorker(r *run, _ Fault, n int) func() {
 }
 
 // cutZone cuts the workers of a zone off from everything else.
+// Masters are never inside: the fault is about workers and clients that are away together. The under store is not
+// reached by the network, and so never away.
 func cutZone(r *run, f Fault, _ int) func() {
 	var inside, outside []string
 	for _, n := range r.w.Nodes() {
@@ -94,6 +96,7 @@ func killLeader(r *run, _ Fault, n int) func() {
 }
 
 // cutLeader cuts the leader off from the other masters, but not from clients: it must stop answering by itself.
+// Without a leader it does nothing, and counts as a fault all the same.
 func cutLeader(r *run, _ Fault, _ int) func() {
 	i := r.cluster.Leader()
 	if i < 0 {

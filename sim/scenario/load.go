@@ -85,6 +85,8 @@ func newUser(r *run, id int, node *world.Node) *user {
 }
 
 // work runs until the scenario's end. Pauses are exponential, so that users do not march in step.
+// It ends by itself when an operation that began before the end is over; the run may end first and leave it
+// waiting.
 func (u *user) work() {
 	ctx := context.Background()
 	_ = u.node.Sleep(ctx, warmUp+time.Duration(u.rng.Float64()*float64(time.Second)/u.r.s.Rate))
@@ -195,6 +197,8 @@ func (u *user) write(ctx context.Context) error {
 }
 
 // rename gives a file of the user's own another name, which nothing has.
+// Files whose last change is in doubt are left alone: a second rename on top of them would have outcomes that
+// nobody can judge.
 func (u *user) rename(ctx context.Context) error {
 	p, ok := u.mine()
 	if !ok || u.unsure[p] {
@@ -216,6 +220,7 @@ func (u *user) rename(ctx context.Context) error {
 }
 
 // remove removes a file of the user's own, which must be gone then.
+// The look afterwards must not find it, whoever answers: a master that was deposed in between may not serve old state.
 func (u *user) remove(ctx context.Context) error {
 	p, ok := u.mine()
 	if !ok || u.unsure[p] {

@@ -33,6 +33,8 @@ type virtual struct {
 }
 
 // callback is a function that OnDone was given; nil once it was taken back.
+//
+// callback is a pointer's worth, so that taking it back needs no search in the list.
 type callback struct{ f func() }
 
 // contextWaiter is a task's place in the list of a context's waiters.
@@ -107,6 +109,7 @@ func contextOf(ctx Context) *virtual {
 }
 
 // OnDone calls f when ctx ends, on the stack of whoever ends it; f must not wait. stop takes it back.
+// When ctx has ended already f is called at once. On a context that can never end it is never called.
 func OnDone(ctx Context, f func()) (stop func() bool) {
 	if c := contextOf(ctx); c != nil {
 		return c.AfterFunc(f)
@@ -176,6 +179,8 @@ func (c *virtual) tidy() {
 	c.taken = 0
 }
 
+// add puts a task at the end of the waiters. It leaves the list when the context ends, or by unlink when something
+// else ends its wait first, so that the list is as long as there are waiters.
 func (c *virtual) add(t *Task) {
 	w := &t.waits
 	w.on, w.turn, w.left, w.right = c, t.turn, c.last, nil
@@ -240,6 +245,7 @@ func (c *virtual) end(err error) {
 const worthwhile = 16
 
 // leave tells the parent, which forgets its ended children when they are many: a server's context has a child a request.
+// The order of those that stay is kept, as it is the order of waking.
 func (c *virtual) leave() {
 	up := c.up
 	if up == nil || up.err != nil {

@@ -60,6 +60,8 @@ func New(seed uint64) *Scheduler {
 func (s *Scheduler) Elapsed() time.Duration { return time.Duration(s.local()) }
 
 // local is the running task's time, or the scheduler's between tasks.
+//
+// Everything that a task asks or plans goes by it: between two waits its clock may run ahead of the world's.
 func (s *Scheduler) local() int64 {
 	if s.current != nil {
 		return s.now + s.current.debt
@@ -84,6 +86,7 @@ func (s *Scheduler) Mix(v uint64) {
 }
 
 // MixText adds a text to the history.
+// By its bytes, not by a hash of the runtime's, which differs between processes.
 func (s *Scheduler) MixText(text string) {
 	h := uint64(14695981039346656037)
 	for i := range len(text) {
@@ -94,9 +97,11 @@ func (s *Scheduler) MixText(text string) {
 
 // Trace makes t hear of every turn of a task from now on; nil ends it. It changes nothing of what happens. Timers' callbacks
 // are not told: they have no names.
+// t runs on the scheduler's stack, and must neither wait nor change anything of the world.
 func (s *Scheduler) Trace(t Tracer) { s.trace = t }
 
 // Stop ends Run after the event under way.
+// Another Run goes on from there.
 func (s *Scheduler) Stop() { s.stopped = true }
 
 // Timer is a callback in the future.
@@ -164,6 +169,8 @@ func (s *Scheduler) Run(limit time.Duration) error {
 }
 
 // step makes one event happen, unless it is stale: a timer that was stopped, a wait that something else ended.
+// Stale events leave no trace: they do not count, do not move the clock and are not in the history, so that a
+// sweep which drops them early changes nothing.
 func (s *Scheduler) step(e event) {
 	if e.stale() {
 		if e.timer != nil || e.sleep {

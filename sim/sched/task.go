@@ -77,6 +77,8 @@ func (g *Group) Go(name string, work func()) {
 	s.push(event{at: s.local(), task: t, turn: t.turn})
 }
 
+// The list is walked by Kill and by reports: newest first, an order that follows from the seed like everything
+// that starts tasks.
 func (g *Group) add(t *Task) {
 	t.left, t.right = nil, g.first
 	if g.first != nil {
@@ -251,6 +253,7 @@ func (s *Scheduler) Sleep(ctx Context, d time.Duration) error {
 }
 
 // forgetSleep counts the event of a sleep that something else ended among the stale ones.
+// The heap sweeps by that number; other waits have no event on it until they end.
 func (t *Task) forgetSleep() {
 	if t.sleeping {
 		t.sleeping = false

@@ -131,6 +131,8 @@ func (m *Member) Remove(ctx context.Context, id string) error {
 }
 
 // changeMembers changes one member at a time: any majority of the old quorum then shares a member with any of the new one.
+// It refuses while an earlier change is not committed (dissertation, section 4.1). Conflict asks the caller to
+// wait for it and try again.
 func (m *Member) changeMembers(ctx context.Context, op string, all []journal.Member) error {
 	for i := m.commit + 1; i <= m.s.last(); i++ {
 		if m.s.at(i).members != nil {
@@ -231,6 +233,7 @@ func (m *Member) Close() error {
 }
 
 // takeSnapshots takes one whenever the log has grown long.
+// An error ends it for this life: the log then grows until a restart.
 func (m *Member) takeSnapshots() {
 	for m.until(m.ctx, "", func() bool { return len(m.s.log) > snapshotEntries }) == nil {
 		if _, err := m.Snapshot(m.ctx); err != nil {

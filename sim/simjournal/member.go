@@ -165,6 +165,8 @@ func (m *Member) change() {
 }
 
 // until waits for a condition on the member's fields. It ends with Unavailable when the member does.
+// ok must not wait and must not change anything: it is called any number of times. When it is true at once nothing
+// is waited for, even if the member is over.
 func (m *Member) until(ctx context.Context, op string, ok func() bool) error {
 	for !ok() {
 		if m.over() {
@@ -204,6 +206,7 @@ func (m *Member) others() []string {
 }
 
 // majority tells whether a set of members, counted by ok, is one.
+// It counts by the membership of now, on both sides of a change: see changeMembers.
 func (m *Member) majority(ok func(id string) bool) bool {
 	n, all := 0, m.members()
 	for _, x := range all {
@@ -216,6 +219,7 @@ func (m *Member) majority(ok func(id string) bool) bool {
 
 // send has a member do something, if it lives and is reached. do runs as a task of the receiver; a message may be lost,
 // come late, or overtake another, so that each carries the term and what else its receiver must check.
+// Nobody hears of a loss. do must not hold on to the sender's mutable state: what it needs is copied before.
 func (m *Member) send(to, name string, bytes int, do func(p *Member)) {
 	node := m.q.nodes[to]
 	if node == nil || m.over() {

@@ -38,6 +38,8 @@ import (
 )
 
 // Timing is how soon members notice each other's ends, as raftjournal has it.
+// Lease is below Heartbeat, so that a leader that is cut off steps down about when its followers elect another.
+// Safety does not rest on it.
 type Timing struct {
 	Heartbeat time.Duration // a follower that hears nothing for this long, and up to twice, asks for votes
 	Lease     time.Duration // a leader that hears of no majority for this long steps down
@@ -118,6 +120,8 @@ func (s *store) at(index uint64) *entry {
 }
 
 // termAt is the term of the entry at index, as far as it is known.
+// Unknown is what was trimmed and what is not there yet. Of the snapshot's own index the term stays known, which
+// the check of section 5.3 needs for the first entry behind it.
 func (s *store) termAt(index uint64) (uint64, bool) {
 	if e := s.at(index); e != nil {
 		return e.term, true
@@ -156,6 +160,8 @@ func (s *store) trim(index uint64) {
 func (s *store) crash() { s.cut(s.synced + 1) }
 
 // members is the membership by the last change in the log, whether committed or not, as Raft has it.
+// Section 4.1 of the dissertation: a server uses the newest configuration in its log, since a majority counted by
+// an older one could miss the new members.
 func (s *store) members(founded []journal.Member) []journal.Member {
 	for i := len(s.log) - 1; i >= 0; i-- {
 		if s.log[i].members != nil {
@@ -169,6 +175,8 @@ func (s *store) members(founded []journal.Member) []journal.Member {
 }
 
 // Wipe forgets what a dead member has on its disk.
+// A voter that forgets its log and its vote breaks what Raft rests on: do it to one at a time, while the
+// others have what was committed.
 func (q *Quorum) Wipe(id string) { delete(q.stores, id) }
 
 // Crashed is called when a member's process has ended without Close.

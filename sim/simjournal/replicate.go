@@ -280,6 +280,7 @@ type pending struct {
 	err   error
 }
 
+// Its slot goes back before done is set, so that whoever wakes can propose again at once.
 func (p *pending) resolve(index uint64, err error) {
 	if p.done.IsSet() {
 		return

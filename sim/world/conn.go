@@ -13,6 +13,7 @@ import (
 )
 
 // connectTimeout is how long a connection is tried when nobody answers, as host.Real has it.
+// A cut is not told from a machine that is away, as on a network: both show by silence.
 const connectTimeout = time.Second
 
 // conn is a client's connection. Like gRPC's it connects at the first call, and again after it broke.

@@ -18,6 +18,8 @@ var DefaultTopology = Topology{Rack: 25 * time.Microsecond, Zone: 60 * time.Micr
 
 // What a connection bears, as TCP and gRPC's keep-alive on a real host (host.Real): what is lost is sent again after a
 // while, and a peer that is not reached for brokenAfter is given up.
+// They are real hosts' numbers because production code has timeouts of its own on top, which must fit them: a run
+// shows which of the two comes first.
 const (
 	firstRetransmit = 200 * time.Millisecond
 	maxRetransmit   = 5 * time.Second
@@ -25,6 +27,7 @@ const (
 )
 
 // nic is a node's network card: what leaves it and what arrives queues at its rate.
+// It has no memory of who sent what: a crash leaves the queue as it is, since the card sends what it was given.
 type nic struct {
 	node, rack, zone string
 	rate             float64 // bytes a second; <= 0: no limit
@@ -57,6 +60,8 @@ func newNet(w *World) *Net {
 
 // Cut stops what goes from one node to another, one way. Connections hold on for a while, as they do, and break when it
 // lasts: their keep-alive notices also when nobody sends.
+// Each way is cut by itself: a cut of the way back alone shows requests that took effect and were
+// not answered. Cutting what is cut changes nothing, its age included.
 func (n *Net) Cut(from, to string) {
 	way := [2]string{from, to}
 	if n.cut[way] != 0 {

@@ -43,6 +43,7 @@ type method struct {
 // Listen implements host.Host. The address is the node's name, or empty, with a port; 0 is any.
 // An address is free again once its server was stopped, or with the node's next life. It answers nobody before
 // Serve.
+// Addresses of other nodes are refused, which on a machine the kernel does.
 func (n *Node) Listen(addr string) (host.Server, error) {
 	name, port, ok := strings.Cut(addr, ":")
 	if !ok || name != "" && name != n.name {

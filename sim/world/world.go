@@ -73,6 +73,8 @@ func (w *World) stream(purpose string) *rand.Rand {
 }
 
 // Close ends all tasks. Nothing of the world may be used afterwards.
+// It is called between runs, also after one that failed; a world that is not closed leaks a goroutine for each
+// task.
 func (w *World) Close() { w.Sched.Teardown() }
 
 // Nodes lists the nodes in the order in which they were made.
@@ -109,6 +111,8 @@ const (
 )
 
 // NodeConfig is a machine. Zero values mean the defaults.
+// Racks and zones are names only: nodes are in one rack when both names are equal, and so two zones may each have
+// a rack of one name.
 type NodeConfig struct {
 	Rack  string  // nodes of one rack are near each other; see Topology
 	Zone  string  // and those of one zone nearer than the rest
@@ -188,6 +192,8 @@ func (n *Node) Rand() *rand.Rand { return n.rng }
 func (n *Node) FS() vfs.FS { return n.disk }
 
 // Compute charges the node with CPU time and waits until a core has given it: requests queue at busy cores.
+// A crash ends the wait with the task. When ctx ends first the core stays taken: its queue is one number and
+// cannot be given back in the middle.
 func (n *Node) Compute(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
