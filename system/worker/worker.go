@@ -42,6 +42,7 @@ import (
 )
 
 // Config is what a worker is made of. Zero fields of the second part take the defaults.
+// OpenUFS and ReadRemote are called by several tasks at once; the worker closes the stores that OpenUFS gave.
 type Config struct {
 	Host    host.Host
 	Dir     string        // of its identity; kept with its data
@@ -161,6 +162,7 @@ func (w *Worker) Fetcher() *fetch.Fetcher { return w.fetcher }
 func (w *Worker) Register(s grpc.ServiceRegistrar) { proto.RegisterDataServer(s, w.data) }
 
 // Start begins to talk to the masters. It does not wait for one.
+// It is called once. Reads and writes are served before and without it; only no master knows of the worker then.
 func (w *Worker) Start() {
 	for _, loop := range []struct {
 		name string
@@ -188,6 +190,7 @@ func (w *Worker) Stop(ctx context.Context) error {
 }
 
 // info is the worker as it registers.
+// Started tells the master a restart from a connection that broke.
 func (w *Worker) info() *proto.WorkerInfo {
 	return &proto.WorkerInfo{Id: string(w.id), Address: w.c.Address, Tiers: w.store.Tiers(), Started: w.started.UnixNano(), Version: w.c.Version}
 }

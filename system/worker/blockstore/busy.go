@@ -1,6 +1,7 @@
 package blockstore
 
 // forgetBlock takes a block out of memory's view. Its bytes are still on the disk. The caller holds mu.
+// Its room stays reserved until vacate has settled it. A block that was forgotten already is left.
 func (s *Store) forgetBlock(f *file, b *block) {
 	if f.blocks[b.index] != b {
 		return
@@ -22,6 +23,8 @@ func (s *Store) drop(f *file, b *block) (idle bool) {
 }
 
 // setBusy begins exclusive work on an index that has none. The caller holds mu.
+// Whoever sets the entry ends it, by endBusy or cleanUp, on every way out: readers and writers of the index wait
+// for it.
 func (f *file) setBusy(index uint32, w *busy) {
 	if f.busy == nil {
 		f.busy = map[uint32]*busy{}

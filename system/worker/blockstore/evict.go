@@ -114,6 +114,8 @@ func (s *Store) demoteTo(tierIndex int, bytes int64) int {
 }
 
 // syncPair makes a pair's data, records and names durable, in this order.
+// The order matters for a file that only this worker has: names last, when what they lead to is there. The caller
+// uses the pair (Store.use).
 func (s *Store) syncPair(b *backing) error {
 	name := s.nameOf(b.tier, b.file.id)
 	if err := b.data.Sync(); err != nil {
@@ -126,6 +128,7 @@ func (s *Store) syncPair(b *backing) error {
 	return s.diskErrorOrNil(b.tier, syncDir(fs, fs.PathDir(name)), "sync directory", name)
 }
 
+// diskErrorOrNil is diskError for calls whose success comes by the same way.
 func (s *Store) diskErrorOrNil(tierIndex int, err error, op, path string) error {
 	if err == nil {
 		return nil

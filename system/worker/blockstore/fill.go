@@ -103,6 +103,8 @@ func (s *Store) complete(f *file, b *block) bool {
 }
 
 // writePage writes a page's bytes and then its record. The caller pins the block.
+// It does not sync: the under store has the page, and what a crash takes is fetched again. A record whose bytes
+// were lost fails the checksums when it is read.
 func (s *Store) writePage(ctx context.Context, x held, g geometry, page int, data []byte, sums *pageSums) error {
 	b, err := s.use(ctx, x.file, x.block.tier)
 	if err != nil {

@@ -30,6 +30,7 @@ type Config struct {
 }
 
 // Server implements proto.DataServer.
+// It is safe for concurrent use, and owns nothing that must be closed: streams end with their contexts.
 type Server struct {
 	proto.UnimplementedDataServer
 	c      Config
@@ -52,6 +53,7 @@ func New(h host.Host, c Config) *Server {
 }
 
 // maxRanges bounds the ranges of one request.
+// It keeps one request from holding its slot without end.
 const maxRanges = 10_000
 
 // Read implements proto.DataServer.
@@ -99,6 +101,7 @@ func (s *Server) read(q *proto.ReadRequest, stream grpc.ServerStream) error {
 }
 
 // Check implements proto.DataServer.
+// It holds no slot, and runs as long as the caller's context lets it; the caller gets what is bad by numbers only.
 func (s *Server) Check(ctx context.Context, q *proto.CheckRequest) (*proto.CheckResponse, error) {
 	if q.File == nil {
 		return nil, rpc.ToStatus(dfs.Errorf(dfs.InvalidArgument, "check", "", "the request names no file"))

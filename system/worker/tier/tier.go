@@ -25,6 +25,7 @@ const (
 )
 
 // Config describes one tier.
+// Two tiers must not share a directory: each takes what it finds there for its own.
 type Config struct {
 	Name          string // MEM, SSD, HDD
 	Dir           string
@@ -118,6 +119,8 @@ func (t *Tier) ForceReserve(bytes int64) {
 }
 
 // Release gives bytes back.
+// Too much of it is a fault of the caller's accounting, which would let the disk overflow later, so it panics at
+// once. It works on a failed tier, too.
 func (t *Tier) Release(bytes int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -144,6 +147,7 @@ func (t *Tier) BelowHigh(bytes int64) bool { return t.Writable() == nil && t.Use
 func (t *Tier) OverLow() bool { return t.Used() > t.low }
 
 // Fail marks the disk as failed for good: nothing is reserved on it any more. The first cause is kept.
+// first is true for one caller, which sees to what lay on the disk. There is no way back but a restart.
 func (t *Tier) Fail(cause error) (first bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

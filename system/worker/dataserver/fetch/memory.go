@@ -16,6 +16,7 @@ import (
 // clients that are only slow. What is bounded then by the number of streams is the one page that each is sending.
 
 // acquire waits for memory for r, at most for r.ctx, and notes it as a holder.
+// want may be more than all there is: it is cut to MaxBytes.
 func (f *Fetcher) acquire(r *reader, want int64) error {
 	if !f.memory.TryAcquire(want) {
 		f.mu.Lock()
@@ -58,6 +59,7 @@ func (f *Fetcher) forgetHolder(r *reader) (held int64) {
 	return held
 }
 
+// beginTake and endTake frame the time in which reclaim may empty r.
 func (f *Fetcher) beginTake(r *reader) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -15,6 +15,8 @@ import (
 // fetch reads a run in one ranged read and stores it page by page.
 // Each page is handed to its readers as soon as it is there, and stored behind that: the store's disk does not make
 // them wait. It holds one page of memory at a time, besides what readers have a reference of.
+// An error in the middle fails the flights that have not landed; pages before it are good, since the fingerprint
+// was compared at the opening and the body is of one content.
 func (f *Fetcher) fetch(ctx context.Context, m *proto.FileRef, ref *blockstore.Ref, run []*flight) {
 	start, end := run[0].key.start, run[len(run)-1].end
 	body, err := f.open(ctx, m, start, end-start)
