@@ -80,6 +80,7 @@ func Open(h host.Host, dir string) (*Store, error) {
 }
 
 // Close implements ufs.Store.
+// Streams that are open go on: they have descriptors of their own.
 func (s *Store) Close() error { return convert(s.root.Close(), "close", s.dir) }
 
 // Skipped implements ufs.SkipCounter.
@@ -119,6 +120,8 @@ func (s *Store) Stat(ctx context.Context, path string) (ufs.Entry, error) {
 	return s.entry(name, info), nil
 }
 
+// special is for what must not be opened: a pipe would wait for its other end, and a device may act when it is
+// read.
 func special(op, path string) error {
 	return dfs.Errorf(dfs.UnsupportedFeature, op, path, "it is a pipe, device or socket: only files and directories are served")
 }
@@ -137,6 +140,7 @@ func (s *Store) entry(name string, info os.FileInfo) ufs.Entry {
 }
 
 // fingerprint is size, modification time and inode: what tells one content from the next without reading it.
+// Two changes within one tick of the file system's clock that keep the size are not told apart; a file that replaces another usually has another inode.
 func fingerprint(info os.FileInfo) string {
 	inode := uint64(0)
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
