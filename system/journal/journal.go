@@ -9,6 +9,7 @@ import (
 )
 
 // Entry is one committed record.
+// Data is not changed by anybody from its proposal on: journals, caches and state machines share it.
 type Entry struct {
 	Index uint64
 	Data  []byte
@@ -48,6 +49,7 @@ type Member struct {
 }
 
 // Status is a journal's state for people and metrics.
+// Its numbers are of slightly different moments.
 type Status struct {
 	Term          uint64
 	CommitIndex   uint64

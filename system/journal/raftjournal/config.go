@@ -100,6 +100,7 @@ func (c *Config) setDefaults() error {
 	return nil
 }
 
+// setDefault takes zero for "not given".
 func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
@@ -111,6 +112,8 @@ func setDefault[T comparable](field *T, value T) {
 const never = 24 * 365 * time.Hour
 
 // raft is the configuration of the library.
+// What differs from its defaults on purpose: a removed member goes on until it is closed; Open has
+// restored the snapshot before Raft starts; snapshots are taken by trimLoop alone.
 func (c *Config) raft() *raft.Config {
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(c.ID)

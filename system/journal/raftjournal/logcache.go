@@ -31,6 +31,7 @@ func (c *logCache) get(index uint64, log *raft.Log) bool {
 }
 
 // add appends entries that the log has taken, and drops the oldest above the limit.
+// A gap before them empties it first (INV-1). One entry larger than the limit is not kept.
 func (c *logCache) add(logs []*raft.Log) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,6 +51,7 @@ func (c *logCache) add(logs []*raft.Log) {
 }
 
 // cut removes min..max, which the log has removed.
+// It forgets more than it must, which costs reads from the disk and nothing else.
 func (c *logCache) cut(min, max uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

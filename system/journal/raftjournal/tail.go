@@ -67,6 +67,7 @@ func (s *logStore) settleTail(keep uint64) error {
 }
 
 // settleSegment zeroes what does not belong into the last segment, and gives its end.
+// It writes only zeros, and only what is not acknowledged or not whole. The file is the caller's to close.
 func settleSegment(file vfs.File, info types.SegmentInfo, keep uint64) (tailEnd, error) {
 	// With everything in the segment refused, limit is 0. Earlier segments are never cut here.
 	limit := uint64(noLimit)
@@ -163,6 +164,7 @@ func zeroFrom(file vfs.File, offset int64) error {
 
 // listSeal does the rotation that raft-wal did not come to: the tail is listed as sealed, and the next segment behind it,
 // whose file raft-wal makes when it opens the log.
+// The list changes in one synced step (metaFile): a crash before it finds the same tail again.
 func (s *logStore) listSeal(state types.PersistentState, end tailEnd) error {
 	// A copy, as the meta file keeps the list that it is about to replace until the new one is synced.
 	segments := slices.Clone(state.Segments)

@@ -30,9 +30,12 @@ func (advertisedAddr) Network() string { return "tcp" }
 func (a advertisedAddr) String() string { return string(a) }
 
 // Addr implements net.Listener.
+//
+// It is the address that goes into messages and configurations, not the one that is bound.
 func (s *streamLayer) Addr() net.Addr { return s.advertised }
 
 // Dial implements raft.StreamLayer.
+// timeout covers the look-up of the name as well as the connection.
 func (s *streamLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	return net.DialTimeout("tcp", string(address), timeout)
 }
