@@ -190,7 +190,6 @@ func (w *Worker) Stop(ctx context.Context) error {
 }
 
 // info is the worker as it registers.
-// Started tells the master a restart from a connection that broke.
 func (w *Worker) info() *proto.WorkerInfo {
 	return &proto.WorkerInfo{Id: string(w.id), Address: w.c.Address, Tiers: w.store.Tiers(), Started: w.started.UnixNano(), Version: w.c.Version}
 }
