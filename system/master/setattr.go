@@ -26,11 +26,11 @@ func (l *leadership) setAttribute(ctx context.Context, r namespace.Request, p df
 			if at == p {
 				return nil
 			}
-			count++
 			_, err := l.setOne(ctx, below, at, op)
 			if dfs.IsKind(err, dfs.NotFound) {
 				return nil
 			}
+			count++
 			return err
 		})
 		if err != nil {
