@@ -362,7 +362,9 @@ func (m *Member) restore(snap *snapshot) error {
 		if err != nil {
 			return err
 		}
-		if _, err := f.Write(snap.files[name]); err != nil {
+		// A copy: a file system in memory may spoil what it was given to write (Pebble's does under the race detector), and
+		// the snapshot is the leader's, too.
+		if _, err := f.Write(slices.Clone(snap.files[name])); err != nil {
 			return err
 		}
 		if err := f.Sync(); err != nil {

@@ -81,7 +81,7 @@ func (v *virtual) Member(i int) journal.Member {
 // of many seeds.
 func TestConformance(t *testing.T) {
 	for _, members := range []int{1, 3, 5} {
-		for seed := range uint64(5) {
+		for seed := range uint64(2) {
 			t.Run(fmt.Sprintf("%d members, seed %d", members, seed), func(t *testing.T) {
 				journaltest.Run(t, journaltest.Driver{
 					Members: members, Durable: true,
