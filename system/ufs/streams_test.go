@@ -313,3 +313,39 @@ func TestThrottledListing(t *testing.T) {
 		})
 	}
 }
+
+// aborts counts the writers that were aborted.
+type aborts struct {
+	ufs.Store
+	n int
+}
+
+func (a *aborts) Create(ctx context.Context, path string, mode uint32) (ufs.Writer, error) {
+	w, err := a.Store.Create(ctx, path, mode)
+	return abortedWriter{w, a}, err
+}
+
+type abortedWriter struct {
+	ufs.Writer
+	a *aborts
+}
+
+func (w abortedWriter) Abort() {
+	w.a.n++
+	w.Writer.Abort()
+}
+
+// TestLostStreamsAreGivenBack: a stream whose opening took effect and was not heard of has nobody to end it, so Faults does.
+func TestLostStreamsAreGivenBack(t *testing.T) {
+	virtual(t, func(v *hosttest.Virtual) {
+		a := &aborts{Store: filled(v, t)}
+		b := &breaking{Store: a, broken: func() error { return nil }}
+		s := ufs.Faults(v, b, ufs.FaultOptions{LostReplyRate: 1})
+		if w, err := s.Create(context.Background(), "n", 0); w != nil || !dfs.IsKind(err, dfs.Unavailable) || a.n != 1 {
+			t.Errorf("create: %v, %v, %d aborted", w, err, a.n)
+		}
+		if r, err := s.Open(context.Background(), "o", 0, 7); r != nil || !dfs.IsKind(err, dfs.Unavailable) || b.opens != 1 || b.alive != 0 {
+			t.Errorf("open: %v, %v, %d of %d are left open", r, err, b.alive, b.opens)
+		}
+	})
+}

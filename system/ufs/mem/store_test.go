@@ -180,6 +180,7 @@ func TestPagesOfAListing(t *testing.T) {
 		t.Errorf("%d names that stayed, want %d; sorted: %v", len(even), n-1, slices.IsSorted(got))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	seen := 0
 	var last error
 	for _, err := range s.List(ctx, "d", "") {
