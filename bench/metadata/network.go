@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -77,9 +76,6 @@ func (n *network) run(ctx context.Context) error {
 		{"create batched, 64 a call", func(run int) (int64, error) { return createAll(ctx, n.call, 1000+run, ops/2) }},
 	}
 	for _, s := range steps {
-		if f := os.Getenv("BENCH_STEP"); f != "" && !strings.Contains(s.name, f) {
-			continue
-		}
 		if err := n.cfg.timed(s.name, n.cpu, s.work); err != nil {
 			return err
 		}
