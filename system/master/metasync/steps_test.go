@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -210,5 +211,57 @@ func TestPagesMeetAtTheirBounds(t *testing.T) {
 			t.Errorf("of %d: %d were told gone", known, len(r.gone))
 		}
 		r.close(nil)
+	}
+}
+
+// crowd is a store that counts how many look at once, and holds them until it is let go.
+type crowd struct {
+	ufs.Store
+	now, most atomic.Int64
+	pass      chan struct{}
+}
+
+func (c *crowd) Stat(ctx context.Context, path string) (ufs.Entry, error) {
+	n := c.now.Add(1)
+	defer c.now.Add(-1)
+	for most := c.most.Load(); n > most && !c.most.CompareAndSwap(most, n); most = c.most.Load() {
+	}
+	<-c.pass
+	return c.Store.Stat(ctx, path)
+}
+
+// TestLooksAreBounded (INV-4): no more than maxConcurrent looks at once, and one that waits for a place goes with its
+// caller.
+func TestLooksAreBounded(t *testing.T) {
+	c := &crowd{pass: make(chan struct{})}
+	r := newRig(t, host.NewReal(), func(s ufs.Store) ufs.Store { c.Store = s; return c })
+	defer r.close(nil)
+	const callers = 3 * maxConcurrent
+	answers := make(chan error, callers)
+	look := func(i int) { answers <- r.s.Path(ctx, dfs.Path(fmt.Sprint("/m/", i))) }
+	for i := range maxConcurrent {
+		r.put(fmt.Sprint(i), "x")
+		go look(i)
+	}
+	for c.now.Load() < maxConcurrent { // until every place is taken
+		r.must(r.h.Sleep(ctx, 100_000))
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := r.s.Path(gone, "/m/late"); !dfs.IsKind(err, dfs.Canceled) {
+		t.Errorf("a caller who gave up: %v", err)
+	}
+	for i := maxConcurrent; i < callers; i++ {
+		go look(i)
+	}
+	close(c.pass)
+	for range callers {
+		r.must(<-answers)
+	}
+	if most := c.most.Load(); most != maxConcurrent {
+		t.Errorf("%d looked at once, want %d", most, maxConcurrent)
+	}
+	if len(r.s.flights) != 0 || len(r.knownTree()) != maxConcurrent {
+		t.Errorf("%d flights are left, known %v", len(r.s.flights), r.knownTree())
 	}
 }

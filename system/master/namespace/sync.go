@@ -25,7 +25,13 @@ type SyncEntry struct {
 func (e *Evaluator) SyncChildren(ctx context.Context, claim *Claim, dir dfs.Path, entries []SyncEntry, loaded bool, onRemoved Removed) (int, error) {
 	r := Request{Identity: dfs.Identity{User: "root"}, Claim: claim}
 	changed := 0
-	t, err := e.do(ctx, r, []dfs.Path{dir}, func(t *txn) error {
+	// What changes lies at or below what the caller has claimed, and claims exclude each other: nobody is in the way. Asking
+	// for dir here would wait for the claims of its other entries, whose holders wait for ours.
+	paths := []dfs.Path{dir}
+	if claim != nil {
+		paths = claim.paths
+	}
+	t, err := e.do(ctx, r, paths, func(t *txn) error {
 		f, err := lookup(e.view, &r, dir)
 		if err != nil {
 			return err
