@@ -5,7 +5,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/forebay/forebay/system/journal"
 	"github.com/forebay/forebay/system/master"
 	"github.com/forebay/forebay/system/master/inodestore"
+	"github.com/forebay/forebay/system/node"
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/ufs"
 	"github.com/forebay/forebay/system/ufs/mem"
@@ -192,16 +192,13 @@ func (c *Cluster) startWorker(i int) error {
 	}
 	w, err := worker.New(context.Background(), worker.Config{
 		Host: n, Dir: "worker", Address: server.Addr(), Masters: c.Addresses(), Logger: c.cfg.Log,
-		Tiers:   []tier.Config{{Name: "SSD", Dir: "tier", CapacityBytes: c.cfg.WorkerBytes}},
-		OpenUFS: func(context.Context, *proto.Mount) (ufs.Store, error) { return c.Store, nil },
-		ReadRemote: func(ctx context.Context, ref *proto.FileRef, offset, length int64) (io.ReadCloser, error) {
-			return nil, dfs.Errorf(dfs.UnsupportedFeature, "read remote", "", "not in the simulator yet")
-		},
+		Tiers:      []tier.Config{{Name: "SSD", Dir: "tier", CapacityBytes: c.cfg.WorkerBytes}},
+		OpenUFS:    func(context.Context, *proto.Mount) (ufs.Store, error) { return c.Store, nil },
+		ReadRemote: node.ReadRemote(peers),
 	})
 	if err != nil {
 		return err
 	}
-	_ = peers
 	w.Register(server)
 	server.Serve()
 	w.Start()

@@ -88,7 +88,7 @@ func (w *Worker) open(c *config.Worker, stores *opener, reg *metrics.Registry, l
 	}
 	w.worker, err = worker.New(context.Background(), worker.Config{
 		Host: w.h, Dir: c.Dir, Address: w.server.Addr(), Masters: c.Masters, Version: Version, Logger: log, HeartbeatInterval: c.Heartbeat,
-		Tiers: tiers(c), Store: blockstore.Config{ScrubBytesPerSecond: scrubRate(c)}, ReadRemote: w.readRemote,
+		Tiers: tiers(c), Store: blockstore.Config{ScrubBytesPerSecond: scrubRate(c)}, ReadRemote: ReadRemote(w.client),
 		OpenUFS: func(ctx context.Context, m *proto.Mount) (ufs.Store, error) {
 			return stores.open(ctx, m.Uri, m.Options)
 		},
@@ -138,25 +138,27 @@ func (w *Worker) Stop(ctx context.Context) error {
 	})
 }
 
-// readRemote reads a part of a file version that other workers hold, for a worker that is told to replicate or persist it.
-// The path in the status is made up: blocks are located by inode and version, and the path appears in errors only. The
-// caller closes the reader.
+// ReadRemote makes a worker's way to read a part of a file version that other workers hold, for one that is told to
+// replicate or persist it, from a client of the cluster. The path in the status is made up: blocks are located by inode
+// and version, and the path appears in errors only. The caller closes the reader.
 //
-// Reading moves nothing in the holders' caches (ReadNoCache): a copy that is made for safety is no sign of use. ctx ends
-// the reader too. Offsets are the file's; at the end of the length comes io.EOF.
-func (w *Worker) readRemote(ctx context.Context, ref *proto.FileRef, offset, length int64) (io.ReadCloser, error) {
-	status := &dfs.FileStatus{
-		ID: dfs.InodeID(ref.Inode), Version: ref.Version, Length: ref.Length, BlockSize: ref.BlockSize, Completed: true,
-		Persist: dfs.NotPersisted, MountID: dfs.MountID(ref.MountId), UfsPath: ref.UfsPath, Path: dfs.Path("/" + ref.UfsPath),
+// Reading moves nothing in the holders' caches when c reads with ReadNoCache: a copy that is made for safety is no sign
+// of use. ctx ends the reader too. Offsets are the file's; at the end of the length comes io.EOF.
+func ReadRemote(c *client.Client) func(ctx context.Context, ref *proto.FileRef, offset, length int64) (io.ReadCloser, error) {
+	return func(ctx context.Context, ref *proto.FileRef, offset, length int64) (io.ReadCloser, error) {
+		status := &dfs.FileStatus{
+			ID: dfs.InodeID(ref.Inode), Version: ref.Version, Length: ref.Length, BlockSize: ref.BlockSize, Completed: true,
+			Persist: dfs.NotPersisted, MountID: dfs.MountID(ref.MountId), UfsPath: ref.UfsPath, Path: dfs.Path("/" + ref.UfsPath),
+		}
+		f, err := c.OpenStatus(ctx, status)
+		if err != nil {
+			return nil, err
+		}
+		return struct {
+			io.Reader
+			io.Closer
+		}{io.NewSectionReader(f, offset, length), f}, nil
 	}
-	f, err := w.client.OpenStatus(ctx, status)
-	if err != nil {
-		return nil, err
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.NewSectionReader(f, offset, length), f}, nil
 }
 
 // exportWorker shows what an operator watches of a worker. The tier's place is part of each name, since two tiers may be of
