@@ -34,7 +34,8 @@ type rig struct {
 	store *mem.Store // as it is
 	seen  ufs.Store  // as the syncer sees it
 	s     *Syncer
-	gone  []string
+	mu    sync.Mutex
+	gone  []string // guarded by mu: entries are settled by tasks of their own
 }
 
 var ctx = context.Background()
@@ -58,11 +59,22 @@ func newRig(t testing.TB, h host.Host, wrap func(ufs.Store) ufs.Store) *rig {
 		r.seen = wrap(r.store)
 	}
 	open := func(context.Context, *mounttable.Mount) (ufs.Store, error) { return r.seen, nil }
-	r.s = New(h, r.m, r.e, open, func(n *inodestore.Inode) { r.gone = append(r.gone, n.Name) })
+	r.s = New(h, r.m, r.e, open, func(n *inodestore.Inode) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.gone = append(r.gone, n.Name)
+	})
 	out, err := r.e.Mount(ctx, root, mounttable.Mount{Path: "/m", URI: "mem://a", SyncInterval: Never})
 	r.must(err)
 	r.must(out.Ticket.Wait(ctx))
 	return r
+}
+
+// told is what was reported as removed so far.
+func (r *rig) told() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.gone)
 }
 
 // close ends the rig's tasks, which a virtual host waits for.
@@ -402,8 +414,8 @@ func TestLargeDirectories(t *testing.T) {
 	if got := r.knownTree(); len(got) != 0 {
 		t.Errorf("left: %v", got)
 	}
-	if len(r.gone) != files {
-		t.Errorf("%d of %d files were reported gone", len(r.gone), files)
+	if len(r.told()) != files {
+		t.Errorf("%d of %d files were reported gone", len(r.told()), files)
 	}
 }
 

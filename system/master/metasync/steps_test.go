@@ -161,10 +161,10 @@ func TestLostDirectoryKeepsOurs(t *testing.T) {
 			}
 			r.removeTree("d")
 			r.must(r.s.Path(ctx, "/m/d"))
-			if len(r.gone) != files+1 {
-				t.Errorf("%d of %d were told gone", len(r.gone), files+1)
+			if len(r.told()) != files+1 {
+				t.Errorf("%d of %d were told gone", len(r.told()), files+1)
 			}
-			if slices.Sort(r.gone); len(slices.Compact(r.gone)) != files+1 {
+			if told := r.told(); len(slices.Compact(slices.Sorted(slices.Values(told)))) != files+1 {
 				t.Error("some were told gone more than once")
 			}
 			known := 0
@@ -207,8 +207,8 @@ func TestPagesMeetAtTheirBounds(t *testing.T) {
 		if got, want := r.knownTree(), r.storeTree(""); !slices.Equal(got, want) {
 			t.Errorf("of %d: %d are known, %d there", known, len(got), len(want))
 		}
-		if len(r.gone) != (known+1)/2 {
-			t.Errorf("of %d: %d were told gone", known, len(r.gone))
+		if len(r.told()) != (known+1)/2 {
+			t.Errorf("of %d: %d were told gone", known, len(r.told()))
 		}
 		r.close(nil)
 	}
