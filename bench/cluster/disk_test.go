@@ -77,17 +77,9 @@ func TestFullDiskOfAWorker(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		err := cl.WriteFile(ctx, "/again", data, client.WithWriteType(dfs.WriteMustCache), client.WithOverwrite())
-		if err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("room was made and writes are still refused: %v", err)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
+	eventually(t, "write after room was made", func() error {
+		return cl.WriteFile(ctx, "/again", data, client.WithWriteType(dfs.WriteMustCache), client.WithOverwrite())
+	})
 	noPanics(t, c)
 }
 
