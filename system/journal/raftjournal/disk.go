@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"sync"
 	"syscall"
 
 	"github.com/cockroachdb/errors/oserror"
@@ -150,7 +149,7 @@ func (s segmentFS) Create(dir, name string, size uint64) (types.WritableFile, er
 	if err := preallocate(f, int64(size)); err != nil {
 		return nil, errors.Join(err, f.Close(), s.fs.Remove(path))
 	}
-	return &segmentFile{File: f, fs: s.fs, dir: dir}, nil
+	return newSegmentFile(f, s.fs, dir)
 }
 
 // Delete implements types.VFS.
@@ -178,26 +177,5 @@ func (s segmentFS) OpenWriter(dir, name string) (types.WritableFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &segmentFile{File: f, fs: s.fs, dir: dir}, nil
-}
-
-// segmentFile syncs its directory with its first sync, as raft-wal expects of a file that may be new.
-type segmentFile struct {
-	vfs.File
-	fs  fileSystem
-	dir string
-
-	once   sync.Once
-	dirErr error
-}
-
-// Sync implements types.WritableFile. The file has its size from the start, so its data is all there is to sync.
-func (f *segmentFile) Sync() error {
-	if err := f.SyncData(); err != nil {
-		return err
-	}
-	// A failure is kept: the file may vanish in a crash, so no later append to it may be acknowledged. The reopening after
-	// the failed write makes a new segmentFile, which tries again.
-	f.once.Do(func() { f.dirErr = f.fs.syncDir(f.dir) })
-	return f.dirErr
+	return newSegmentFile(f, s.fs, dir)
 }
