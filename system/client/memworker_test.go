@@ -77,17 +77,33 @@ func (w *memWorker) register(ctx context.Context, master pb.BlocksClient) (uint6
 		return 0, err
 	}
 	info := &pb.WorkerInfo{Id: w.id, Address: w.server.Addr(), Tiers: w.tiers()}
-	if err := stream.Send(&pb.RegisterRequest{Worker: info, Last: true}); err != nil {
+	if err := stream.Send(&pb.RegisterRequest{Worker: info, Files: w.held(), Last: true}); err != nil {
 		return 0, err
 	}
 	answer, err := stream.Recv()
 	return answer.GetLease(), err
 }
 
+// held is what the worker holds, for a master that has given it up.
+func (w *memWorker) held() (files []*pb.HeldFile) {
+	w.with(func() {
+		for b := range w.blocks {
+			files = append(files, &pb.HeldFile{Inode: uint64(b.File.Inode), Version: b.File.Version, Blocks: []uint32{b.Index}})
+		}
+	})
+	return files
+}
+
+// beat registers anew when it is told to: on a busy machine the master may have missed it for longer than it waits.
 func (w *memWorker) beat(ctx context.Context, master pb.BlocksClient, lease uint64) {
 	for w.h.Sleep(ctx, 100*time.Millisecond) == nil {
 		bounded, cancel := w.h.WithTimeout(ctx, time.Second)
-		_, _ = master.Heartbeat(bounded, &pb.HeartbeatRequest{Worker: w.id, Lease: lease, Tiers: w.tiers()}) // the next one may pass
+		answer, err := master.Heartbeat(bounded, &pb.HeartbeatRequest{Worker: w.id, Lease: lease, Tiers: w.tiers()})
+		if err == nil && answer.Register {
+			if again, err := w.register(bounded, master); err == nil { // or after the next beat
+				lease = again
+			}
+		}
 		cancel()
 	}
 }
@@ -140,8 +156,8 @@ func (w *memWorker) write(stream grpc.ClientStreamingServer[pb.WriteRequest, pb.
 	}
 }
 
-// held runs the hold, if there is one.
-func (w *memWorker) held(event string) {
+// await runs the hold, if there is one.
+func (w *memWorker) await(event string) {
 	w.mu.Lock()
 	hold := w.hold
 	w.mu.Unlock()
@@ -151,7 +167,7 @@ func (w *memWorker) held(event string) {
 }
 
 func (w *memWorker) chunk(header *pb.WriteHeader, m *pb.WriteRequest, kept map[dfs.BlockID][]byte, out ufs.Writer) error {
-	w.held("write")
+	w.await("write")
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writes++
@@ -178,7 +194,7 @@ func (w *memWorker) chunk(header *pb.WriteHeader, m *pb.WriteRequest, kept map[d
 }
 
 func (w *memWorker) commit(stream grpc.ClientStreamingServer[pb.WriteRequest, pb.WriteResponse], answer *pb.WriteResponse, kept map[dfs.BlockID][]byte, out ufs.Writer) error {
-	w.held("commit")
+	w.await("commit")
 	w.mu.Lock()
 	fault := w.fault
 	var err error
