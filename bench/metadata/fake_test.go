@@ -95,7 +95,7 @@ func refused(kind dfs.Kind) *proto.Result {
 // works are the measurements that go through the master's door.
 func works(ctx context.Context, n *network, run, total int) map[string]func() (int64, error) {
 	return map[string]func() (int64, error){
-		"status unary":   func() (int64, error) { return n.each(total, n.statusUnary(ctx)) },
+		"status unary":   func() (int64, error) { return n.each(callers, total, n.statusUnary(ctx)) },
 		"status batched": func() (int64, error) { return n.statusBatched(ctx, total) },
 		"create unary":   func() (int64, error) { return n.creates(ctx, run, total) },
 		"create batched": func() (int64, error) { return createAll(ctx, n.call, run, total) },
@@ -197,7 +197,7 @@ func TestEach(t *testing.T) {
 	for _, total := range []int{0, 63, 64, 65, 1000} {
 		var mu sync.Mutex
 		next := map[int]int{}
-		got, err := n.each(total, func(caller, i int) error {
+		got, err := n.each(callers, total, func(caller, i int) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if next[caller] != i {
@@ -211,7 +211,7 @@ func TestEach(t *testing.T) {
 		}
 	}
 	late := errors.New("late")
-	if got, err := n.each(6400, func(caller, i int) error {
+	if got, err := n.each(callers, 6400, func(caller, i int) error {
 		if caller == callers-1 && i == 99 {
 			return late
 		}

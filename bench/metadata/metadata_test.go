@@ -63,7 +63,7 @@ func TestNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	recorded(t, cfg.Rec, "status unary, 64 callers", "status coalesced, 64 callers", "status batched, 512 a call",
-		"create unary, 64 callers", "create coalesced, 64 callers", "create batched, 64 a call")
+		"create unary, 64 callers", "create coalesced, 64 callers", "create coalesced, 256 callers", "create batched, 64 a call")
 }
 
 // TestLookupsNotice: a tree that lacks a file makes the measurement fail, not fast.

@@ -68,11 +68,12 @@ func (n *network) run(ctx context.Context) error {
 		name string
 		work func(run int) (int64, error)
 	}{
-		{"status unary, 64 callers", func(int) (int64, error) { return n.each(ops/10, n.statusUnary(ctx)) }},
-		{"status coalesced, 64 callers", func(int) (int64, error) { return n.coalesced(ctx, ops, n.statusCoalesced) }},
+		{"status unary, 64 callers", func(int) (int64, error) { return n.each(callers, ops/10, n.statusUnary(ctx)) }},
+		{"status coalesced, 64 callers", func(int) (int64, error) { return n.coalesced(ctx, callers, ops, n.statusCoalesced) }},
 		{"status batched, 512 a call", func(int) (int64, error) { return n.statusBatched(ctx, ops) }},
 		{"create unary, 64 callers", func(run int) (int64, error) { return n.creates(ctx, run, ops/20) }},
-		{"create coalesced, 64 callers", func(run int) (int64, error) { return n.createsCoalesced(ctx, run, ops/2) }},
+		{"create coalesced, 64 callers", func(run int) (int64, error) { return n.createsCoalesced(ctx, run, callers, ops/2) }},
+		{"create coalesced, 256 callers", func(run int) (int64, error) { return n.createsCoalesced(ctx, 100+run, 4*callers, ops/2) }},
 		{"create batched, 64 a call", func(run int) (int64, error) { return createAll(ctx, n.call, 1000+run, ops/2) }},
 	}
 	for _, s := range steps {
@@ -103,7 +104,7 @@ func opStatus(p string) *proto.Operation {
 
 // each spreads total operations over the callers, each with the same number one after the other, and waits for all. A caller
 // stops at its first error. Without an error it returns how many were done, which is total rounded down to the callers.
-func (n *network) each(total int, one func(caller, i int) error) (int64, error) {
+func (n *network) each(callers, total int, one func(caller, i int) error) (int64, error) {
 	var wg sync.WaitGroup
 	errs := make([]error, callers)
 	for c := range callers {
@@ -149,12 +150,12 @@ func (n *network) statusUnary(ctx context.Context) func(int, int) error {
 }
 
 // coalesced lets all callers share one stream, as the goroutines of one client process do.
-func (n *network) coalesced(ctx context.Context, total int, one func(context.Context, *rpc.Coalescer, *rpc.Caller) func(int, int) error) (int64, error) {
+func (n *network) coalesced(ctx context.Context, callers, total int, one func(context.Context, *rpc.Coalescer, *rpc.Caller) func(int, int) error) (int64, error) {
 	co := rpc.NewCoalescer(n.h, n.master, rpc.CoalescerConfig{})
 	defer co.Close()
 	inner, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return n.each(total, one(inner, co, &rpc.Caller{Identity: &proto.Identity{User: "root"}}))
+	return n.each(callers, total, one(inner, co, &rpc.Caller{Identity: &proto.Identity{User: "root"}}))
 }
 
 // statusCoalesced is one operation at a time for each caller; packing them is the coalescer's work.
@@ -232,21 +233,21 @@ func (n *network) creates(ctx context.Context, run, total int) (int64, error) {
 			return 0, err
 		}
 	}
-	return n.each(total, func(c, i int) error {
+	return n.each(callers, total, func(c, i int) error {
 		_, err := n.call.all(ctx, &proto.OperationBatch{Session: sessions[c], AckedBelow: uint64(i + 1),
 			Operations: []*proto.Operation{opCreate(fmt.Sprintf("/unary%d-%d/sample-%08d.jpg", run, c, i), uint64(i+1))}})
 		return err
 	})
 }
 
-// createsCoalesced makes files by 64 callers of one session, as threads of one client do.
-func (n *network) createsCoalesced(ctx context.Context, run, total int) (int64, error) {
+// createsCoalesced makes files by many callers of one session, as threads of one client do.
+func (n *network) createsCoalesced(ctx context.Context, run, callers, total int) (int64, error) {
 	dir := fmt.Sprintf("/coalesced%d", run)
 	session, err := n.session(ctx, uint64(9000+run), dir)
 	if err != nil {
 		return 0, err
 	}
-	return n.coalesced(ctx, total, func(ctx context.Context, co *rpc.Coalescer, caller *rpc.Caller) func(int, int) error {
+	return n.coalesced(ctx, callers, total, func(ctx context.Context, co *rpc.Coalescer, caller *rpc.Caller) func(int, int) error {
 		seq := &sequences{open: map[uint64]bool{}}
 		caller.Session, caller.AckedBelow = session, seq.ackedBelow
 		return func(c, i int) error {

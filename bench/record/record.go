@@ -108,6 +108,9 @@ func (row Row) PerServerCPU() float64 {
 	return float64(row.Ops) / max(cpu.Seconds(), 1e-9)
 }
 
+// Empty tells whether nothing was measured.
+func (r *Recorder) Empty() bool { return len(r.rows) == 0 }
+
 // Median is the row whose rate is the median of a measurement's runs: a run that happened, so that its figures belong
 // together, and no average of two. Of an even number it is the faster of the two in the middle. False when there was no run.
 func (r *Recorder) Median(name string) (Row, bool) {

@@ -24,7 +24,7 @@ const leastFiles = 2_000
 // benchCommand prints the table on standard output and everything else on standard error. It runs nothing when its flags
 // could only measure nothing, which would end as a table without figures and exit code 0.
 func benchCommand() *cobra.Command {
-	var binary, out string
+	var binary, out, match string
 	var runs, files int
 	var only []string
 	cmd := &cobra.Command{
@@ -33,7 +33,8 @@ func benchCommand() *cobra.Command {
 		Long: `Measures in process (hot lookups, durable creates, the journal alone) and through gRPC on processes of their own (status
 and creates unary, coalesced and batched; cold and warm reads; writes by type). Quote ratios: the machine's figures drift.`,
 		Example: `  forebay-lab bench --out results
-  forebay-lab bench --only lookups,creates --runs 5`,
+  forebay-lab bench --only lookups,creates --runs 5
+  forebay-lab bench --only network --match 'create coalesced'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			parts := []part{
@@ -59,9 +60,12 @@ and creates unary, coalesced and batched; cold and warm reads; writes by type). 
 					continue
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "bench: %s\n", p.name)
-				if err := p.run(metadata.Config{Binary: binary, Runs: runs, Files: files, Rec: rec}); err != nil {
+				if err := p.run(metadata.Config{Binary: binary, Runs: runs, Files: files, Match: match, Rec: rec}); err != nil {
 					return err
 				}
+			}
+			if rec.Empty() {
+				return fmt.Errorf("bench: no measurement of these parts has %q in its name", match)
 			}
 			fmt.Fprint(cmd.OutOrStdout(), rec.Table())
 			if out == "" {
@@ -77,5 +81,6 @@ and creates unary, coalesced and batched; cold and warm reads; writes by type). 
 	cmd.Flags().IntVar(&runs, "runs", 3, "counted runs of each measurement, after one to warm up")
 	cmd.Flags().IntVar(&files, "files", 400_000, "files of the hot set and of each run of creates")
 	cmd.Flags().StringSliceVar(&only, "only", nil, "parts to run: lookups, journal, creates, network, data (default: all)")
+	cmd.Flags().StringVar(&match, "match", "", "metadata measurements whose name contains this, such as 'create coalesced'")
 	return cmd
 }
