@@ -86,3 +86,9 @@ $(VERSITYGW):
 
 clean:
 	rm -rf $(BIN)
+
+## mutants: plant the bugs of sim/mutants in the production code, one by one: the sweep must kill each (MUTANTS="-only name,rename*")
+.PHONY: mutants
+mutants:
+	cd $(TOOLS) && $(GO) build -o $(BIN)/mutants ./mutants
+	$(BIN)/mutants -json $(BIN)/mutants.json $(MUTANTS)
