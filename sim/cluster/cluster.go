@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/forebay/forebay/sim/simjournal"
+	"github.com/forebay/forebay/sim/store"
 	"github.com/forebay/forebay/sim/world"
 	"github.com/forebay/forebay/system/client"
 	"github.com/forebay/forebay/system/dfs"
@@ -19,7 +20,6 @@ import (
 	"github.com/forebay/forebay/system/node"
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/ufs"
-	"github.com/forebay/forebay/system/ufs/mem"
 	"github.com/forebay/forebay/system/worker"
 	"github.com/forebay/forebay/system/worker/tier"
 )
@@ -30,7 +30,8 @@ const (
 	journalPort = "19997"
 	workerPort  = "29999"
 	superuser   = "root"
-	storeURI    = "mem://store"
+	storeNode   = "store"
+	storeURI    = "sim://" + storeNode
 )
 
 // Config is the size and make of a cluster. Zero values mean the defaults.
@@ -41,6 +42,7 @@ type Config struct {
 	Workers     int
 	WorkerBytes int64 // cache of each worker
 	Racks       int   // over which nodes are spread
+	Store       store.Model
 	Log         *slog.Logger
 }
 
@@ -61,7 +63,7 @@ func (c Config) withDefaults() Config {
 // sees a dead life's. It is used by tasks and timers of the world, one at a time, and needs no lock.
 type Cluster struct {
 	World   *world.World
-	Store   *mem.Store // the under store, mounted at /
+	Store   *store.Store // the under store, mounted at /
 	cfg     Config
 	quorum  *simjournal.Quorum
 	Masters []*world.Node
@@ -71,8 +73,8 @@ type Cluster struct {
 }
 
 // New makes the nodes and starts the services on them, as tasks of theirs: they are up when the world has run for a while.
-// The under store is on a node of its own that never crashes and has no network: its operations take no time, so
-// that every delay in a run is Forebay's.
+// The under store takes no time unless Config.Store says so: then every delay in a run is Forebay's. A model that cannot
+// be is a fault of the caller's, who checks it first.
 func New(w *world.World, cfg Config) *Cluster {
 	c := &Cluster{World: w, cfg: cfg.withDefaults()}
 	var founders []journal.Member
@@ -83,7 +85,10 @@ func New(w *world.World, cfg Config) *Cluster {
 	}
 	c.quorum = simjournal.NewQuorum(w, founders, simjournal.DefaultTiming)
 	c.masters = make([]*master.Master, c.cfg.Masters)
-	c.Store = mem.New(w.NewNode("store", world.NodeConfig{}))
+	var err error
+	if c.Store, err = store.New(w, storeNode, c.cfg.Store); err != nil {
+		panic(err)
+	}
 	for i := range c.Masters {
 		c.StartMaster(i)
 	}
@@ -111,8 +116,9 @@ func (c *Cluster) mustStart(name string, err error) {
 	}
 }
 
-func (c *Cluster) openStore(context.Context, string, map[string]string) (ufs.Store, error) {
-	return c.Store, nil
+// openStore is the under store as a process on n has it, within the wrappers of production.
+func (c *Cluster) openStore(n *world.Node) ufs.Store {
+	return node.WrapStore(n, c.Store.On(n), &ufs.Counters{})
 }
 
 // StartMaster starts the service on a master's node, on the disk and the log that are there.
@@ -144,12 +150,13 @@ func (c *Cluster) startMaster(i int) error {
 	if err != nil {
 		return err
 	}
-	store, err := inodestore.OpenHeap(n, "state")
+	state, err := inodestore.OpenHeap(n, "state")
 	if err != nil {
 		return err
 	}
 	m, err := master.New(master.Config{
-		Host: n, ID: n.Name(), Address: server.Addr(), Store: store, OpenStore: c.openStore,
+		Host: n, ID: n.Name(), Address: server.Addr(), Store: state,
+		OpenStore: func(context.Context, string, map[string]string) (ufs.Store, error) { return c.openStore(n), nil },
 		Superuser: superuser, Group: superuser, Log: c.cfg.Log, RootURI: storeURI,
 		OpenJournal: func(sm journal.StateMachine) (journal.Journal, error) { return c.quorum.Open(n, n.Name(), sm) },
 	})
@@ -193,7 +200,7 @@ func (c *Cluster) startWorker(i int) error {
 	w, err := worker.New(context.Background(), worker.Config{
 		Host: n, Dir: "worker", Address: server.Addr(), Masters: c.Addresses(), Logger: c.cfg.Log,
 		Tiers:      []tier.Config{{Name: "SSD", Dir: "tier", CapacityBytes: c.cfg.WorkerBytes}},
-		OpenUFS:    func(context.Context, *proto.Mount) (ufs.Store, error) { return c.Store, nil },
+		OpenUFS:    func(context.Context, *proto.Mount) (ufs.Store, error) { return c.openStore(n), nil },
 		ReadRemote: node.ReadRemote(peers),
 	})
 	if err != nil {

@@ -32,7 +32,12 @@ func (o *opener) open(ctx context.Context, uri string, options map[string]string
 	if err != nil {
 		return nil, ufs.FinalError(err)
 	}
-	return ufs.Final(ufs.Retry(o.h, ufs.Metrics(o.h, s, o.counters), ufs.RetryOptions{})), nil
+	return WrapStore(o.h, s, o.counters), nil
+}
+
+// WrapStore adds what every process puts around a driver. The simulator puts the same around its own.
+func WrapStore(h host.Host, s ufs.Store, c *ufs.Counters) ufs.Store {
+	return ufs.Final(ufs.Retry(h, ufs.Metrics(h, s, c), ufs.RetryOptions{}))
 }
 
 // exportStores shows the under-store counters, two series an operation. They are read when they are asked for, and cost
