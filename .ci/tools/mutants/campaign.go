@@ -100,13 +100,17 @@ func (c *campaign) one(ctx context.Context, m *mutant, seedTime time.Duration, b
 	began := time.Now()
 	r = result{mutant: m, Outcome: survived}
 	defer func() { r.Seconds = time.Since(began).Seconds() }()
-	binary := filepath.Join(c.dir, m.Name)
-	if err := c.build(ctx, c.root, m, binary); err != nil {
-		r.Outcome, r.Words = unfit, err.Error()
-		return r
+	if control := m.bounds(); control != nil {
+		v, err := c.planted(ctx, control, seedTime)
+		if err == nil && v.failed && !v.missed {
+			err = fmt.Errorf("its lowered bounds alone fail seed %d: %s", v.seed, v.words)
+		}
+		if err != nil {
+			r.Outcome, r.Words = unfit, err.Error()
+			return r
+		}
 	}
-	defer discard(binary)
-	v, err := c.sweep(ctx, binary, m.Seeds, hangAfter+hangTimes*time.Duration(m.Seeds)*seedTime)
+	v, err := c.planted(ctx, m, seedTime)
 	switch {
 	case err != nil:
 		r.Outcome, r.Words = unfit, err.Error()
@@ -119,6 +123,16 @@ func (c *campaign) one(ctx context.Context, m *mutant, seedTime time.Duration, b
 		r.Outcome, r.Words = excused, m.Explained
 	}
 	return r
+}
+
+// planted builds and sweeps a mutant.
+func (c *campaign) planted(ctx context.Context, m *mutant, seedTime time.Duration) (verdict, error) {
+	binary := filepath.Join(c.dir, m.Name)
+	if err := c.build(ctx, c.root, m, binary); err != nil {
+		return verdict{}, err
+	}
+	defer discard(binary)
+	return c.sweep(ctx, binary, m.Seeds, hangAfter+hangTimes*time.Duration(m.Seeds)*seedTime)
 }
 
 // tell prints one result's line, with an estimate of what is left.

@@ -91,6 +91,33 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// TestBounds: a mutant whose lowered bounds fail without the bug shows nothing; one whose bounds do no harm is swept with both.
+func TestBounds(t *testing.T) {
+	for _, alone := range []verdict{{}, {failed: true, seed: 2, words: "too low"}} {
+		c, _ := fake(verdict{}, nil)
+		var built *mutant
+		c.build = func(_ context.Context, _ string, m *mutant, _ string) error { built = m; return nil }
+		c.sweep = func(context.Context, string, int, time.Duration) (verdict, error) {
+			switch {
+			case built == nil:
+				return verdict{}, nil
+			case len(built.edits) == 1:
+				return alone, nil
+			}
+			return verdict{failed: true, seed: 9}, nil
+		}
+		m := named("m")
+		m[0].edits = []edit{{find: "bug"}, {find: "bound", bound: true}}
+		want := killed
+		if alone.failed {
+			want = unfit
+		}
+		if results, err := c.run(t.Context(), m); err != nil || results[0].Outcome != want || alone.failed && !strings.Contains(results[0].Words, "bounds alone fail seed 2") {
+			t.Errorf("%+v: %+v, %v", alone, results, err)
+		}
+	}
+}
+
 // TestUnchangedTree: a tree that fails without a bug ends everything; what its seeds miss kills nobody.
 func TestUnchangedTree(t *testing.T) {
 	c, _ := fake(verdict{failed: true, seed: 5, words: "it is lost"}, nil)

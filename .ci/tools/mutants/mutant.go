@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -30,7 +31,9 @@ const suffix = ".mutant"
 //	--- replace
 //	--- end
 //
-// A text to find must occur exactly once in the file. There may be more than one pair of find and replace.
+// A text to find must occur exactly once in its file. There may be more than one pair of find and replace; a line
+// "--- in system/.../other.go" before a find turns to another file. A bug at a bound that small runs do not meet comes with
+// another pair, "--- bound" and "--- replace", that lowers the bound: with it alone every seed must pass.
 type mutant struct {
 	Name     string `json:"name"`
 	File     string `json:"file"` // below the root, with slashes
@@ -43,7 +46,11 @@ type mutant struct {
 	edits     []edit
 }
 
-type edit struct{ find, replace string }
+// edit replaces one text in one file.
+type edit struct {
+	file, find, replace string
+	bound               bool // it lowers a bound and is no bug: alone it must do no harm
+}
 
 // load reads all mutants of a folder, in the order of their names. All mistakes are told at once.
 func load(dir string) ([]*mutant, error) {
@@ -77,10 +84,7 @@ func parse(name, text string) (*mutant, error) {
 	wrong := func(format string, args ...any) {
 		mistakes = append(mistakes, fmt.Errorf("sim/mutants/%s%s: "+format, append([]any{name, suffix}, args...)...))
 	}
-	head, body, found := strings.Cut(text, "--- find\n")
-	if !found {
-		wrong(`there is no line "--- find"`)
-	}
+	head, body, _ := strings.Cut("\n"+text, "\n---")
 	given := map[string]bool{}
 	lines := bufio.NewScanner(strings.NewReader(head))
 	for lines.Scan() {
@@ -102,7 +106,7 @@ func parse(name, text string) (*mutant, error) {
 		}
 	}
 	var err error
-	if m.edits, err = parseEdits("--- find\n" + body); found && err != nil {
+	if m.edits, err = parseEdits(m.File, "---"+body); err != nil {
 		wrong("%w", err)
 	}
 	return m, errors.Join(mistakes...)
@@ -115,9 +119,7 @@ func (m *mutant) set(key, value string) error {
 	switch key {
 	case "file":
 		m.File = value
-		if !strings.HasPrefix(value, "system/") || path.Clean(value) != value || !strings.HasSuffix(value, ".go") || strings.HasSuffix(value, "_test.go") {
-			return fmt.Errorf("file %q: want one of the production code, system/.../name.go", value)
-		}
+		return checkFile(value)
 	case "bug":
 		m.Bug = value
 	case "contract":
@@ -136,43 +138,87 @@ func (m *mutant) set(key, value string) error {
 	return nil
 }
 
-// parseEdits reads pairs of find and replace, up to a line "--- end" that ends the file.
-func parseEdits(text string) ([]edit, error) {
+// parseEdits reads what follows the head, line by line. The markers come in one order: find or bound, replace, and so on, with
+// "in" before a find or a bound alone, and end as the last line.
+func parseEdits(file, text string) ([]edit, error) {
 	var edits []edit
-	for {
-		var e edit
-		rest, ok := strings.CutPrefix(text, "--- find\n")
-		if ok {
-			e.find, rest, ok = strings.Cut(rest, "--- replace\n")
-		}
-		if !ok {
-			return nil, errors.New(`want a line "--- find", the text, a line "--- replace", what stands in for it, and "--- end"`)
-		}
-		end := strings.Index(rest, "--- find\n")
-		last := end < 0
-		if last {
-			if end = strings.LastIndex(rest, "--- end\n"); end < 0 || end+len("--- end\n") != len(rest) {
-				return nil, errors.New(`its last line is not "--- end"`)
+	var into *string // what the lines between two markers are added to
+	for line := range strings.Lines(text) {
+		marker, isMarker := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "--- ")
+		switch last := len(edits) - 1; {
+		case !isMarker && into != nil:
+			*into += line
+		case isMarker && strings.HasPrefix(marker, "in ") && (into == nil || into == &edits[last].replace):
+			file, into = strings.TrimPrefix(marker, "in "), nil
+			if err := checkFile(file); err != nil {
+				return nil, err
 			}
+		case (marker == "find" || marker == "bound") && (into == nil || into == &edits[last].replace):
+			edits = append(edits, edit{file: file, bound: marker == "bound"})
+			into = &edits[last+1].find
+		case marker == "replace" && last >= 0 && into == &edits[last].find:
+			into = &edits[last].replace
+		case marker == "end" && last >= 0 && into == &edits[last].replace && strings.HasSuffix(text, "\n"+line):
+			return edits, checkEdits(edits)
+		default:
+			return nil, fmt.Errorf(`line %q is out of place: want "--- find", the text, "--- replace", what stands in for it, and "--- end" as the last line`, line)
 		}
-		if e.replace = rest[:end]; e.find == "" || e.find == e.replace || strings.Contains(e.find, "--- find\n") {
-			return nil, errors.New("an edit finds nothing or changes nothing")
-		}
-		edits = append(edits, e)
-		if last {
-			return edits, nil
-		}
-		text = rest[end:]
 	}
+	return nil, errors.New(`its last line is not "--- end"`)
 }
 
-// apply gives the source with the bug in it. A text that occurs not once is an error that tells what has to be done.
-func (m *mutant) apply(source string) (string, error) {
-	for i, e := range m.edits {
-		if n := strings.Count(source, e.find); n != 1 {
-			return "", fmt.Errorf("edit %d: its text occurs %d times in %s and not once: the code has changed, so bring sim/mutants/%s%s up to it", i+1, n, m.File, m.Name, suffix)
-		}
-		source = strings.Replace(source, e.find, e.replace, 1)
+func checkEdits(edits []edit) error {
+	if !slices.ContainsFunc(edits, func(e edit) bool { return !e.bound }) {
+		return errors.New("it lowers bounds and has no bug")
 	}
-	return source, nil
+	for i, e := range edits {
+		if e.find == "" || e.find == e.replace {
+			return fmt.Errorf("edit %d finds nothing or changes nothing", i+1)
+		}
+	}
+	return nil
+}
+
+func checkFile(file string) error {
+	if !strings.HasPrefix(file, "system/") || path.Clean(file) != file || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+		return fmt.Errorf("file %q: want one of the production code, system/.../name.go", file)
+	}
+	return nil
+}
+
+// apply gives the sources with the bug in them, by file. A text that occurs not once is an error that tells what has to be done.
+func (m *mutant) apply(read func(file string) (string, error)) (map[string]string, error) {
+	changed := map[string]string{}
+	for i, e := range m.edits {
+		source, ok := changed[e.file]
+		if !ok {
+			var err error
+			if source, err = read(e.file); err != nil {
+				return nil, err
+			}
+		}
+		if n := strings.Count(source, e.find); n != 1 {
+			return nil, fmt.Errorf("edit %d: its text occurs %d times in %s and not once: the code has changed, so bring sim/mutants/%s%s up to it", i+1, n, e.file, m.Name, suffix)
+		}
+		changed[e.file] = strings.Replace(source, e.find, e.replace, 1)
+	}
+	return changed, nil
+}
+
+// bounds is the mutant without its bug; nil when it lowers no bound.
+func (m *mutant) bounds() *mutant {
+	control := *m
+	control.edits = slices.DeleteFunc(slices.Clone(m.edits), func(e edit) bool { return !e.bound })
+	if len(control.edits) == 0 {
+		return nil
+	}
+	return &control
+}
+
+// inCheckout reads files of a checkout for apply.
+func inCheckout(root string) func(file string) (string, error) {
+	return func(file string) (string, error) {
+		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
+		return string(text), err
+	}
 }

@@ -30,8 +30,19 @@ func TestParse(t *testing.T) {
 	if m.Name != "name" || m.File != "system/a/b.go" || m.Bug != "it forgets" || m.Contract != "C3" || m.Seeds != 7 || m.Explained != "" {
 		t.Errorf("%+v", m)
 	}
-	if len(m.edits) != 2 || m.edits[0] != (edit{"\tone\n", "\tuno\n"}) || m.edits[1] != (edit{"two\n", ""}) {
-		t.Errorf("%q", m.edits)
+	if len(m.edits) != 2 || m.edits[0] != (edit{m.File, "\tone\n", "\tuno\n", false}) || m.edits[1] != (edit{m.File, "two\n", "", false}) {
+		t.Errorf("%+v", m.edits)
+	}
+	m, err = parse("name", strings.Replace(good, "--- find\ntwo", "--- in system/c.go\n--- find\ntwo", 1))
+	if err != nil || m.edits[0].file != "system/a/b.go" || m.edits[1].file != "system/c.go" || m.edits[0].replace != "\tuno\n" {
+		t.Errorf("%v, %+v", err, m.edits)
+	}
+	if m.bounds() != nil {
+		t.Error("bounds where there are none")
+	}
+	m, err = parse("name", strings.Replace(good, "--- find\ntwo", "--- bound\ntwo", 1))
+	if err != nil || m.edits[0].bound || !m.edits[1].bound || len(m.bounds().edits) != 1 || m.bounds().edits[0] != m.edits[1] || len(m.edits) != 2 {
+		t.Errorf("%v, %v", err, m.edits)
 	}
 	m, err = parse("name", strings.Replace(good, "seeds: 7\n", "seeds: 7\nexplained: not in the model: see DESIGN\n", 1))
 	if err != nil || m.Explained != "not in the model: see DESIGN" {
@@ -54,9 +65,12 @@ func TestParseMistakes(t *testing.T) {
 		"outside":          {change("system/a", "system/../sim"), "production code"},
 		"a test":           {change("b.go", "b_test.go"), "production code"},
 		"no edits":         {good[:strings.Index(good, "---")], `"--- find"`},
+		"in of no file":    {change("--- find\ntwo", "--- in sim/c.go\n--- find\ntwo"), "production code"},
+		"bounds alone":     {strings.ReplaceAll(good, "--- find", "--- bound"), "no bug"},
+		"in after find":    {change("two\n", "--- in system/c.go\n"), "out of place"},
 		"no end":           {strings.TrimSuffix(good, "--- end\n"), "--- end"},
 		"text behind":      {good + "more\n", "--- end"},
-		"no replacement":   {change("--- replace\n\tuno\n", ""), "changes nothing"},
+		"no replacement":   {change("--- replace\n\tuno\n", ""), "out of place"},
 		"changes nothing":  {change("uno", "one"), "changes nothing"},
 		"finds nothing":    {change("\tone\n", ""), "finds nothing"},
 		"several mistakes": {"bug: x\n", "file is missing\nsim/mutants/name.mutant: contract is missing"},
@@ -73,16 +87,29 @@ func TestApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := m.apply("zero\n\tone\ntwo\nthree\n"); err != nil || got != "zero\n\tuno\nthree\n" {
+	m.edits = append(m.edits, edit{"system/c.go", "five\n", "", false})
+	read := func(source string) func(string) (string, error) {
+		return func(file string) (string, error) {
+			if file == "system/c.go" {
+				return "four\nfive\n", nil
+			}
+			return source, nil
+		}
+	}
+	got, err := m.apply(read("zero\n\tone\ntwo\nthree\n"))
+	if err != nil || got["system/a/b.go"] != "zero\n\tuno\nthree\n" || got["system/c.go"] != "four\n" || len(got) != 2 {
 		t.Errorf("%q, %v", got, err)
 	}
 	for source, want := range map[string]string{
 		"\tone\n":             "edit 2: its text occurs 0 times in system/a/b.go",
 		"\tone\n\tone\ntwo\n": "edit 1: its text occurs 2 times",
 	} {
-		if _, err := m.apply(source); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "sim/mutants/name.mutant") {
+		if _, err := m.apply(read(source)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "sim/mutants/name.mutant") {
 			t.Errorf("%q: %v, want %q", source, err, want)
 		}
+	}
+	if _, err := m.apply(inCheckout(t.TempDir())); err == nil {
+		t.Error("a file that is not there is changed")
 	}
 }
 
@@ -119,12 +146,7 @@ func TestOurMutants(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range all {
-		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(m.File)))
-		if err != nil {
-			t.Errorf("%s: %v", m.Name, err)
-			continue
-		}
-		if _, err := m.apply(string(source)); err != nil {
+		if _, err := m.apply(inCheckout(root)); err != nil {
 			t.Errorf("%s: %v", m.Name, err)
 		}
 	}

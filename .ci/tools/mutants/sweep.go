@@ -25,22 +25,21 @@ type verdict struct {
 	words  string // the first line of the failure
 }
 
-// overlay writes what go build needs to see one file with the bug in it.
+// overlay writes what go build needs to see files with the bug in them.
 func overlay(root string, m *mutant, dir string) (file string, err error) {
-	real := filepath.Join(root, filepath.FromSlash(m.File))
-	source, err := os.ReadFile(real)
+	changed, err := m.apply(inCheckout(root))
 	if err != nil {
 		return "", err
 	}
-	changed, err := m.apply(string(source))
-	if err != nil {
-		return "", err
+	replace := map[string]string{}
+	for name, source := range changed {
+		stand := filepath.Join(dir, fmt.Sprintf("changed%d.go", len(replace)))
+		if err := os.WriteFile(stand, []byte(source), 0o600); err != nil {
+			return "", err
+		}
+		replace[filepath.Join(root, filepath.FromSlash(name))] = stand
 	}
-	stand := filepath.Join(dir, "changed.go")
-	if err := os.WriteFile(stand, []byte(changed), 0o600); err != nil {
-		return "", err
-	}
-	list, err := json.Marshal(map[string]any{"Replace": map[string]string{real: stand}})
+	list, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
