@@ -33,7 +33,9 @@ type campaign struct {
 	jobs      int
 	progress  io.Writer
 	build     func(ctx context.Context, root string, m *mutant, binary string) error
-	sweep     func(ctx context.Context, binary string, seeds int, limit time.Duration) (verdict, error)
+	sweep     func(ctx context.Context, binary string, seeds int, limit time.Duration, left *leftOut) (verdict, error)
+	goOn      bool // also when the unchanged tree fails
+	left      leftOut
 
 	mu    sync.Mutex
 	ended int
@@ -58,17 +60,24 @@ func (c *campaign) run(ctx context.Context, mutants []*mutant) ([]result, error)
 	if err := c.build(ctx, c.root, nil, binary); err != nil {
 		return nil, fmt.Errorf("the unchanged tree does not build: %w", err)
 	}
-	swept := time.Now()
-	v, err := c.sweep(ctx, binary, most, time.Hour)
+	v, pace, err := c.unchanged(ctx, binary, most)
 	if err != nil {
 		return nil, err
 	}
-	if v.failed && !v.missed {
-		return nil, fmt.Errorf("the unchanged tree fails seed %d, so no mutant is worth running: %s", v.seed, v.words)
+	fmt.Fprintf(c.progress, "mutants: the unchanged tree passes %d of %d seeds in %.1f s; %d mutants\n", most-len(c.left.seeds), most, time.Since(began).Seconds(), len(mutants))
+	return c.all(ctx, mutants, pace, v.missed)
+}
+
+// unchanged sweeps the tree without a bug, and gives what a seed takes.
+func (c *campaign) unchanged(ctx context.Context, binary string, seeds int) (v verdict, pace time.Duration, err error) {
+	c.left = leftOut{seeds: map[int]bool{}, gather: c.goOn}
+	began := time.Now()
+	v, err = c.sweep(ctx, binary, seeds, time.Hour, &c.left)
+	c.left.gather = false
+	if err == nil && v.failed && !v.missed {
+		err = fmt.Errorf("the unchanged tree fails seed %d, so no mutant is worth running: %s", v.seed, v.words)
 	}
-	pace := time.Since(swept)
-	fmt.Fprintf(c.progress, "mutants: the unchanged tree passes %d seeds in %.1f s; %d mutants\n", most, time.Since(began).Seconds(), len(mutants))
-	return c.all(ctx, mutants, pace/time.Duration(most), v.missed)
+	return v, time.Since(began) / time.Duration(seeds), err
 }
 
 // all runs the mutants. seedTime is what a seed takes without a bug; blind tells that the seeds miss something also then, so that
@@ -132,7 +141,7 @@ func (c *campaign) planted(ctx context.Context, m *mutant, seedTime time.Duratio
 		return verdict{}, err
 	}
 	defer discard(binary)
-	return c.sweep(ctx, binary, m.Seeds, hangAfter+hangTimes*time.Duration(m.Seeds)*seedTime)
+	return c.sweep(ctx, binary, m.Seeds, hangAfter+hangTimes*time.Duration(m.Seeds)*seedTime, &c.left)
 }
 
 // tell prints one result's line, with an estimate of what is left.

@@ -23,7 +23,7 @@ func fake(unchanged verdict, verdicts map[string]verdict) (*campaign, *bytes.Buf
 			}
 			return nil
 		},
-		sweep: func(_ context.Context, binary string, _ int, _ time.Duration) (verdict, error) {
+		sweep: func(_ context.Context, binary string, _ int, _ time.Duration, _ *leftOut) (verdict, error) {
 			if name := filepath.Base(binary); name != "unchanged" {
 				return verdicts[name], nil
 			}
@@ -97,7 +97,7 @@ func TestBounds(t *testing.T) {
 		c, _ := fake(verdict{}, nil)
 		var built *mutant
 		c.build = func(_ context.Context, _ string, m *mutant, _ string) error { built = m; return nil }
-		c.sweep = func(context.Context, string, int, time.Duration) (verdict, error) {
+		c.sweep = func(context.Context, string, int, time.Duration, *leftOut) (verdict, error) {
 			switch {
 			case built == nil:
 				return verdict{}, nil
@@ -124,6 +124,18 @@ func TestUnchangedTree(t *testing.T) {
 	if _, err := c.run(t.Context(), named("a")); err == nil || !strings.Contains(err.Error(), "fails seed 5") {
 		t.Errorf("%v", err)
 	}
+	c.goOn = true
+	c.sweep = func(_ context.Context, _ string, _ int, _ time.Duration, left *leftOut) (verdict, error) {
+		for seed := range 7 {
+			if (seed == 5 || seed == 6) && !left.takes(seed) {
+				return verdict{failed: true, seed: seed}, nil
+			}
+		}
+		return verdict{}, nil
+	}
+	if results, err := c.run(t.Context(), named("a")); err != nil || results[0].Outcome != survived || len(c.left.seeds) != 2 {
+		t.Errorf("the failing seeds are left out: %v, %v, %v", results, err, c.left)
+	}
 	missing := verdict{failed: true, missed: true, words: "sim: no seed reached [read]"}
 	c, _ = fake(missing, map[string]verdict{"a": missing})
 	if results, err := c.run(t.Context(), named("a")); err != nil || results[0].Outcome != survived {
@@ -139,13 +151,13 @@ func TestUnchangedTree(t *testing.T) {
 // TestWatch: the first failing seed counts, with its words; a dead process tells its last ones.
 func TestWatch(t *testing.T) {
 	for text, want := range map[string]verdict{
-		"sim: 50 of 100 seeds\nsim: seed 61: at 3s: lost\nsim: seed 70: x\n": {failed: true, seed: 61, words: "at 3s: lost"},
+		"sim: 50 of 100 seeds\nsim: seed 60: left out\nsim: seed 61: at 3s: lost\nsim: seed 70: x\n": {failed: true, seed: 61, words: "at 3s: lost"},
 		"sim: 50 of 100 seeds\n":                        {},
 		"sim: no seed reached [list]: run more seeds\n": {failed: true, missed: true, words: "sim: no seed reached [list]: run more seeds"},
 		"panic: what\n\ngoroutine 1\n":                  {failed: true, words: "panic: what"},
 		"fatal error: all goroutines are asleep\n":      {failed: true, words: "fatal error: all goroutines are asleep"},
 	} {
-		if got := watch(strings.NewReader(text)); got != want {
+		if got := watch(strings.NewReader(text), &leftOut{seeds: map[int]bool{60: true}}); got != want {
 			t.Errorf("%q: %+v, want %+v", text, got, want)
 		}
 	}
@@ -172,11 +184,11 @@ func TestSweep(t *testing.T) {
 		"passes":    {`[ "$*" = "sim sweep --first 1 --seeds 9" ]`, time.Minute, verdict{}},
 		"sometimes": {"echo 'sim: no seed reached [x]' >&2; exit 1", time.Minute, verdict{failed: true, missed: true, words: "sim: no seed reached [x]"}},
 	} {
-		if got, err := sweep(t.Context(), script(c.text), 9, c.limit); err != nil || got != c.want {
+		if got, err := sweep(t.Context(), script(c.text), 9, c.limit, &leftOut{}); err != nil || got != c.want {
 			t.Errorf("%s: %+v, %v; want %+v", name, got, err, c.want)
 		}
 	}
-	if _, err := sweep(t.Context(), filepath.Join(t.TempDir(), "none"), 9, time.Minute); err == nil {
+	if _, err := sweep(t.Context(), filepath.Join(t.TempDir(), "none"), 9, time.Minute, &leftOut{}); err == nil {
 		t.Error("a binary that is not there passes")
 	}
 }

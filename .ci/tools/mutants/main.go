@@ -27,6 +27,7 @@ type options struct {
 	seeds int
 	jobs  int
 	json  string
+	goOn  bool
 }
 
 func main() {
@@ -47,6 +48,7 @@ func parseOptions(args []string, help io.Writer) (options, error) {
 	f.StringVar(&o.only, "only", "", "run the mutants of these `names` alone, divided by commas; a name with * at its end stands for all that begin so")
 	f.IntVar(&o.seeds, "seeds", 0, "run so many seeds for each, instead of what its file says")
 	f.IntVar(&o.jobs, "jobs", 2, "how many mutants to run at a time, 1 or 2")
+	f.BoolVar(&o.goOn, "go-on", false, "leave out the seeds that the unchanged tree fails, for a look at the mutants before those are repaired")
 	f.StringVar(&o.json, "json", "", "write what was found to this `file`, as JSON")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -89,7 +91,7 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	c := &campaign{root: o.root, dir: dir, jobs: o.jobs, progress: progress, build: build, sweep: sweep}
+	c := &campaign{root: o.root, dir: dir, jobs: o.jobs, progress: progress, build: build, sweep: sweep, goOn: o.goOn}
 	began := time.Now()
 	results, err := c.run(ctx, chosen)
 	if err != nil {

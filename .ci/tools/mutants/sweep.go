@@ -25,6 +25,20 @@ type verdict struct {
 	words  string // the first line of the failure
 }
 
+// leftOut are seeds whose failure counts for nothing, since the unchanged tree fails them. The sweep of that tree gathers them.
+type leftOut struct {
+	seeds  map[int]bool
+	gather bool
+}
+
+// takes tells whether a failing seed is left out.
+func (l *leftOut) takes(seed int) bool {
+	if l.gather {
+		l.seeds[seed] = true
+	}
+	return l.seeds[seed]
+}
+
 // overlay writes what go build needs to see files with the bug in them.
 func overlay(root string, m *mutant, dir string) (file string, err error) {
 	changed, err := m.apply(inCheckout(root))
@@ -77,8 +91,9 @@ var (
 	lastError  = regexp.MustCompile(`(?:sim: no seed reached|panic:|fatal error:).*`)
 )
 
-// sweep runs seeds from the first on, until one fails or limit has passed. The error is of a binary that cannot be run, or ctx's.
-func sweep(ctx context.Context, binary string, seeds int, limit time.Duration) (verdict, error) {
+// sweep runs seeds from the first on, until one fails that is not left out, or limit has passed. The error is of a binary
+// that cannot be run, or ctx's.
+func sweep(ctx context.Context, binary string, seeds int, limit time.Duration, left *leftOut) (verdict, error) {
 	bounded, stop := context.WithTimeout(ctx, limit)
 	defer stop()
 	cmd := exec.CommandContext(bounded, binary, "sim", "sweep", "--first", "1", "--seeds", strconv.Itoa(seeds))
@@ -89,7 +104,7 @@ func sweep(ctx context.Context, binary string, seeds int, limit time.Duration) (
 	if err := cmd.Start(); err != nil {
 		return verdict{}, err
 	}
-	v := watch(stderr)
+	v := watch(stderr, left)
 	late := bounded.Err()
 	stop() // it has failed, or has ended by itself
 	err = cmd.Wait()
@@ -102,20 +117,23 @@ func sweep(ctx context.Context, binary string, seeds int, limit time.Duration) (
 		return verdict{failed: true, words: fmt.Sprintf("it hangs: no end within %v", limit.Round(time.Second))}, nil
 	}
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && !v.failed && exit.ExitCode() > 0 {
+	if errors.As(err, &exit) && !v.failed && exit.ExitCode() > 0 && len(left.seeds) == 0 {
 		return verdict{failed: true, words: fmt.Sprintf("it ended with exit code %d", exit.ExitCode())}, nil
 	}
 	return v, nil
 }
 
 // watch reads what a sweep tells until a seed has failed, or to its end. Of a process that died the last words are taken.
-func watch(stderr io.Reader) (v verdict) {
+func watch(stderr io.Reader, left *leftOut) (v verdict) {
 	lines := bufio.NewScanner(stderr)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
 		if m := seedFailed.FindStringSubmatch(line); m != nil {
 			seed, _ := strconv.Atoi(m[1]) // digits
+			if left.takes(seed) {
+				continue
+			}
 			return verdict{failed: true, seed: seed, words: m[2]}
 		}
 		if words := lastError.FindString(line); words != "" && !v.failed {
