@@ -337,6 +337,7 @@ func (m *Member) install(term uint64, from string, snap *snapshot) (ok bool, our
 	}
 	m.s.snap = snap
 	m.s.log, m.s.trimmed, m.s.before, m.s.synced = nil, snap.index, snap.term, snap.index
+	m.s.scanned, m.s.changed = snap.index, nil
 	m.cuts++
 	m.commit, m.applied = snap.index, snap.index
 	if err := m.restore(snap); err != nil {

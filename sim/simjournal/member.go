@@ -54,7 +54,7 @@ type Member struct {
 	commit   uint64
 	applied  uint64
 	applying *host.Mutex // held over calls of the state machine's Apply and Restore
-	changed  host.Event  // set, and replaced, when anything here changes
+	waiters  []*waiter   // for conditions on the fields
 	slots    *host.Semaphore
 	pending  map[uint64]*pending
 
@@ -88,7 +88,7 @@ func (q *Quorum) Open(node *world.Node, id string, sm journal.StateMachine) (*Me
 		s = &store{}
 		q.stores[id] = s
 	}
-	m := &Member{q: q, node: node, id: id, sm: sm, s: s, applying: host.NewMutex(node), changed: node.NewEvent(),
+	m := &Member{q: q, node: node, id: id, sm: sm, s: s, applying: host.NewMutex(node),
 		slots: host.NewSemaphore(node, maxInFlight), pending: map[uint64]*pending{}}
 	m.ctx, m.cancel = node.WithCancel(context.Background())
 	if err := m.recover(); err != nil {
@@ -155,24 +155,42 @@ func (m *Member) electionTimeout() time.Duration {
 // over tells whether this life has ended.
 func (m *Member) over() bool { return m.closed || m.dead }
 
-// change wakes everybody who waits for something here.
-// Everybody wakes and looks again: with so few tasks a condition variable for each condition would only hide which
-// one was forgotten.
+// waiter is one task that waits for a condition.
+type waiter struct {
+	ok    func() bool
+	ready host.Event
+}
+
+// change wakes those who wait for a condition that holds now. Conditions are looked at here and not by their tasks: nearly
+// every change concerns one task, and waking the others to look again would be most of what a quorum does.
 func (m *Member) change() {
-	e := m.changed
-	m.changed = m.node.NewEvent()
-	e.Set()
+	over := m.over()
+	left := m.waiters[:0]
+	for _, w := range m.waiters {
+		if over || w.ok() {
+			w.ready.Set()
+		} else {
+			left = append(left, w)
+		}
+	}
+	clear(m.waiters[len(left):])
+	m.waiters = left
 }
 
 // until waits for a condition on the member's fields. It ends with Unavailable when the member does.
-// ok must not wait and must not change anything: it is called any number of times. When it is true at once nothing
-// is waited for, even if the member is over.
+// ok must not wait and must not change anything: it is called any number of times, by whoever changes a field. When it is
+// true at once nothing is waited for, even if the member is over. It is true again when until returns without an error.
 func (m *Member) until(ctx context.Context, op string, ok func() bool) error {
 	for !ok() {
 		if m.over() {
 			return errClosed(op)
 		}
-		if err := m.changed.Wait(ctx); err != nil {
+		w := &waiter{ok, m.node.NewEvent()}
+		m.waiters = append(m.waiters, w)
+		if err := w.ready.Wait(ctx); err != nil {
+			if i := slices.Index(m.waiters, w); i >= 0 {
+				m.waiters = slices.Delete(m.waiters, i, i+1)
+			}
 			return err
 		}
 	}

@@ -100,6 +100,9 @@ type store struct {
 	synced  uint64  // the last index that a crash leaves
 	trimmed uint64  // index before the first of log
 	before  uint64  // its term
+
+	scanned uint64           // up to where the log was looked through for changes of membership
+	changed []journal.Member // the last of them; nil: none
 }
 
 func (s *store) last() uint64 { return s.trimmed + uint64(len(s.log)) }
@@ -141,6 +144,7 @@ func (s *store) cut(index uint64) {
 	if index <= s.last() {
 		s.log = s.log[:index-s.trimmed-1]
 		s.synced = min(s.synced, index-1)
+		s.scanned, s.changed = s.trimmed, nil
 	}
 }
 
@@ -154,6 +158,7 @@ func (s *store) trim(index uint64) {
 	term, _ := s.termAt(index)
 	s.log = append([]entry(nil), s.log[index-s.trimmed:]...)
 	s.trimmed, s.before = index, term
+	s.scanned, s.changed = index, nil // the snapshot has what was trimmed
 }
 
 // crash takes the store back to what was synced.
@@ -161,12 +166,18 @@ func (s *store) crash() { s.cut(s.synced + 1) }
 
 // members is the membership by the last change in the log, whether committed or not, as Raft has it.
 // Section 4.1 of the dissertation: a server uses the newest configuration in its log, since a majority counted by
-// an older one could miss the new members.
+// an older one could miss the new members. Each entry is looked at once: a leader asks with every answer that it gets.
 func (s *store) members(founded []journal.Member) []journal.Member {
-	for i := len(s.log) - 1; i >= 0; i-- {
-		if s.log[i].members != nil {
-			return s.log[i].members
+	if s.scanned < s.trimmed {
+		s.scanned, s.changed = s.trimmed, nil // a snapshot came, and has what was trimmed
+	}
+	for ; s.scanned < s.last(); s.scanned++ {
+		if m := s.at(s.scanned + 1).members; m != nil {
+			s.changed = m
 		}
+	}
+	if s.changed != nil {
+		return s.changed
 	}
 	if s.snap != nil {
 		return s.snap.members

@@ -32,6 +32,7 @@ type core struct {
 	masters  *masters
 	sessions [routes]*sessions // apart, since a slow mutation keeps the master from forgetting all later answers
 	workers  *workerList
+	own      *rpc.Caller // for questions on behalf of no view
 	budget   *retryBudget
 	replay   *host.Semaphore // bytes kept by writers, to be sent again should a worker die
 	stats    counters
@@ -53,11 +54,13 @@ func New(cfg Config) (*Client, error) {
 	c := &core{h: h, cfg: cfg, conns: rpc.NewPool(h, 0), budget: newRetryBudget(h.Now())}
 	c.replay = host.NewSemaphore(h, maxReplayBytes)
 	c.life, c.end = h.WithCancel(context.Background())
+	cfg.Coalescer.Observe = func(answer *pb.ResultBatch) { c.workers.observe(answer.WorkersVersion) }
 	c.masters = newMasters(h, c.conns, cfg)
 	for way := range c.sessions {
 		c.sessions[way] = newSessions(c)
 	}
 	c.workers = newWorkerList(c)
+	c.own = &rpc.Caller{Identity: rpc.IdentityToProto(cfg.Identity)}
 	return c.as(cfg.Identity), nil
 }
 

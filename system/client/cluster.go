@@ -62,13 +62,9 @@ func (c *Client) Mounts(ctx context.Context) ([]Mount, error) {
 	return mounts, nil
 }
 
-// Workers lists all workers that the master knows, from the master itself, lost ones included. What it learns serves reads
-// and writes too.
+// Workers lists all workers that the master knows, from the master itself, lost ones included.
 // After an error the list is nil: readers may go on with an old one, but whoever asks here wants to know how things are.
-func (c *Client) Workers(ctx context.Context) ([]Worker, error) {
-	loaded, err := c.core.workers.load(ctx, true)
-	return loaded.all, err
-}
+func (c *Client) Workers(ctx context.Context) ([]Worker, error) { return c.core.workers.all(ctx) }
 
 // BlockLocation says which workers hold a block.
 // The order of Workers says nothing; a reader ranks them by itself.

@@ -99,33 +99,25 @@ func (t *content) blockAt(offset int64) (index uint32, end int64) {
 // Of a persisted file any worker can serve, and the first maxCandidates in rank are given. Of another one all live holders
 // are, however many: nobody else has the bytes.
 func (t *content) candidates(ctx context.Context, index uint32) ([]*Worker, error) {
-	all, live, err := t.c.core.workers.get(ctx)
+	live, err := t.c.core.workers.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	ranked := t.c.core.workers.preferred(live.rank(t.block(index)))
 	if t.fileRef().Persisted {
-		return t.fillers(ranked)
+		return t.fillers(live, index)
 	}
 	holders, err := t.holdersOf(ctx, index)
 	if err != nil {
 		return nil, err
 	}
-	var found []*Worker
-	for _, w := range ranked {
-		for _, id := range holders {
-			if w.ID == id {
-				found = append(found, w)
-			}
-		}
-	}
+	found := t.c.core.workers.preferred(live.rankOnly(t.block(index), holders))
 	switch {
 	case len(found) > 0:
 		return found, nil
 	case len(holders) > 0:
 		return nil, t.holderAway(index, holders)
 	}
-	return t.withoutHolder(ctx, index, all, ranked)
+	return t.withoutHolder(ctx, index, live)
 }
 
 // holderAway is for a block that the master knows to be held, by workers that are not in the list of live ones. The list
@@ -138,8 +130,11 @@ func (t *content) holderAway(index uint32, holders []dfs.WorkerID) error {
 	return dfs.Errorf(dfs.Unavailable, "read", string(t.status.Path), "block %d is held by %v, not live just now: try again in a moment", index, holders)
 }
 
-// fillers are the workers that may fetch a block from the under store.
-func (t *content) fillers(ranked []*Worker) ([]*Worker, error) {
+// fillers are the workers that may fetch a block from the under store: enough are ranked that the suspected among them can
+// stand back.
+func (t *content) fillers(live *ring, index uint32) ([]*Worker, error) {
+	workers := t.c.core.workers
+	ranked := workers.preferred(live.rank(t.block(index), maxCandidates+workers.suspectedCount()))
 	if len(ranked) == 0 {
 		return nil, dfs.Errorf(dfs.Unavailable, "read", string(t.status.Path),
 			"the cluster has no live worker: start one, or look at `forebay admin report`")
@@ -152,7 +147,7 @@ func (t *content) fillers(ranked []*Worker) ([]*Worker, error) {
 //
 // The order of these questions keeps a read from calling data lost that is not: DataLost comes only when the version is
 // still the current one, is in no under store, and every live worker has registered what it holds.
-func (t *content) withoutHolder(ctx context.Context, index uint32, all []Worker, ranked []*Worker) ([]*Worker, error) {
+func (t *content) withoutHolder(ctx context.Context, index uint32, live *ring) ([]*Worker, error) {
 	t.forget(index)
 	path := t.status.Path
 	now, err := t.c.Stat(ctx, path)
@@ -165,7 +160,11 @@ func (t *content) withoutHolder(ctx context.Context, index uint32, all []Worker,
 		t.mu.Lock()
 		t.ref = refOf(now)
 		t.mu.Unlock()
-		return t.fillers(ranked)
+		return t.fillers(live, index)
+	}
+	all, err := t.c.core.workers.all(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var lost []string
 	for i := range all {

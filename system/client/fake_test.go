@@ -133,7 +133,7 @@ func inVirtualTime(t *testing.T, cfg Config, scripts []func(context.Context, *pb
 			return
 		}
 		for _, m := range masters {
-			c.core.masters.known[m.address] = &master{address: m.address, stream: rpc.NewCoalescer(v, m, rpc.CoalescerConfig{})}
+			c.core.masters.known[m.address] = &master{address: m.address, stream: rpc.NewCoalescer(v, m, c.core.masters.cfg)}
 		}
 		defer func() { // also when body gives up by t.Fatal
 			if err := c.Close(); err != nil {

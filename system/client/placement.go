@@ -56,10 +56,11 @@ func (w *Worker) sum(of func(*Tier) int64) (total int64) {
 // INV-2: when a worker comes or goes, only blocks that it wins or won change their first worker.
 // INV-3: all clients with the same worker list agree, whatever the list's order.
 //
-// It is not changed after newRing, and is read without a lock. A question costs one draw for each worker; there is nothing
-// to rebuild, and no state that two clients could have differently.
+// It is not changed after newRing, and is read without a lock, by all clients of a process that have this list (rings.go). A
+// question costs one draw for each worker; there is nothing to rebuild, and no state that two clients could have differently.
 type ring struct {
 	workers []Worker
+	byID    map[dfs.WorkerID]int
 	seeds   []uint64  // of each worker
 	weights []float64 // of each worker
 	even    bool      // all weights are equal: the draws alone decide, without logarithms
@@ -69,13 +70,14 @@ type ring struct {
 // with every block, and placement must not (INV-3). A worker whose tiers all failed weighs next to nothing, and is still
 // ranked, last for nearly every block.
 func newRing(workers []Worker) *ring {
-	r := &ring{workers: workers, even: true}
+	r := &ring{workers: workers, even: true, byID: make(map[dfs.WorkerID]int, len(workers))}
 	for i := range workers {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(workers[i].ID)) // a hash never fails
 		r.seeds = append(r.seeds, mix(h.Sum64()))
 		r.weights = append(r.weights, float64(max(workers[i].CapacityBytes(), 1)))
 		r.even = r.even && r.weights[i] == r.weights[0]
+		r.byID[workers[i].ID] = i
 	}
 	return r
 }
@@ -105,49 +107,80 @@ func (r *ring) score(i int, block uint64) float64 {
 	return -r.weights[i] / math.Log(u)
 }
 
-// first is the block's first worker, the head of rank without the cost of sorting; nil when there is none. Draws that are
-// alike, which happens to one pair in 2^53, go by name, so that all clients agree (INV-3).
-// It allocates nothing: writers ask it for each chunk.
-func (r *ring) first(b dfs.BlockID) *Worker {
-	block := blockSeed(b)
-	best, bestScore := -1, 0.0
-	for i := range r.workers {
-		if s := r.score(i, block); best < 0 || s > bestScore || (s == bestScore && r.workers[i].ID < r.workers[best].ID) {
-			best, bestScore = i, s
-		}
-	}
-	if best < 0 {
-		return nil
-	}
-	return &r.workers[best]
+// ranked is a worker's place in a ring and its draw.
+type ranked struct {
+	at    int
+	score float64
 }
 
-// rank lists all workers, the block's first one first.
-// The order is total, since ids are unique: it does not depend on that of the list (INV-3).
-func (r *ring) rank(b dfs.BlockID) []*Worker {
-	type scored struct {
-		worker *Worker
-		score  float64
-	}
+// before tells whether a comes before b. Draws that are alike, which happens to one pair in 2^53, go by name, so that all
+// clients agree (INV-3).
+func (r *ring) before(a, b ranked) bool {
+	return a.score > b.score || a.score == b.score && r.workers[a.at].ID < r.workers[b.at].ID
+}
+
+// first is the block's first worker, the head of rank; nil when there is none. It allocates nothing: writers ask it for each
+// chunk.
+func (r *ring) first(b dfs.BlockID) *Worker {
 	block := blockSeed(b)
-	all := make([]scored, len(r.workers))
+	best := ranked{at: -1}
 	for i := range r.workers {
-		all[i] = scored{&r.workers[i], r.score(i, block)}
+		if one := (ranked{i, r.score(i, block)}); best.at < 0 || r.before(one, best) {
+			best = one
+		}
 	}
-	slices.SortFunc(all, func(a, b scored) int {
-		switch {
-		case a.score > b.score:
-			return -1
-		case a.score < b.score:
+	if best.at < 0 {
+		return nil
+	}
+	return &r.workers[best.at]
+}
+
+// rank lists the block's first n workers, or all when they are fewer, the first one first. Of thousands a reader needs a
+// few, so that only those are sorted.
+// The order is total, since ids are unique: it does not depend on that of the list (INV-3).
+func (r *ring) rank(b dfs.BlockID, n int) []*Worker {
+	block := blockSeed(b)
+	n = min(n, len(r.workers))
+	best := make([]ranked, 0, n+1)
+	for i := range r.workers {
+		one := ranked{i, r.score(i, block)}
+		if len(best) == n && (n == 0 || !r.before(one, best[n-1])) {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(best, one, func(have, want ranked) int {
+			if r.before(have, want) {
+				return -1
+			}
 			return 1
-		case a.worker.ID < b.worker.ID:
+		})
+		best = slices.Insert(best, at, one)
+		best = best[:min(len(best), n)]
+	}
+	return r.listed(best)
+}
+
+// rankOnly lists those of ids that are in the ring, in the order of rank.
+func (r *ring) rankOnly(b dfs.BlockID, ids []dfs.WorkerID) []*Worker {
+	block := blockSeed(b)
+	var best []ranked
+	for _, id := range ids {
+		if i, ok := r.byID[id]; ok {
+			best = append(best, ranked{i, r.score(i, block)})
+		}
+	}
+	slices.SortFunc(best, func(a, b ranked) int {
+		if r.before(a, b) {
 			return -1
 		}
 		return 1
 	})
-	ranked := make([]*Worker, len(all))
-	for i := range all {
-		ranked[i] = all[i].worker
+	return r.listed(best)
+}
+
+func (r *ring) listed(best []ranked) []*Worker {
+	workers := make([]*Worker, len(best))
+	for i := range best {
+		workers[i] = &r.workers[best[i].at]
 	}
-	return ranked
+	return workers
 }

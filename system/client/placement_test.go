@@ -72,11 +72,20 @@ func TestRingOrderIsFree(t *testing.T) {
 	m := newRing(mixed)
 	for i := range 2000 {
 		b := testBlock(i)
-		ranked, other := r.rank(b), m.rank(b)
+		ranked, other := r.rank(b, 9), m.rank(b, 9)
 		for k := range ranked {
 			if ranked[k].ID != other[k].ID {
 				t.Fatalf("%v: rank %d is %s or %s", b, k, ranked[k].ID, other[k].ID)
 			}
+		}
+		n := i % 9
+		if some := r.rank(b, n); !slices.Equal(some, ranked[:min(n, len(ranked))]) {
+			t.Fatalf("%v: the first %d are not the head of all", b, n)
+		}
+		ids := []dfs.WorkerID{workers[i%8].ID, "gone", workers[(i+3)%8].ID}
+		only := slices.DeleteFunc(slices.Clone(ranked), func(w *Worker) bool { return !slices.Contains(ids, w.ID) })
+		if got := r.rankOnly(b, ids); !slices.Equal(got, only) {
+			t.Fatalf("%v: %v of %v are ranked %v", b, ids, only, got)
 		}
 		if r.first(b).ID != ranked[0].ID {
 			t.Fatalf("%v: first is %s, rank begins with %s", b, r.first(b).ID, ranked[0].ID)
@@ -86,8 +95,8 @@ func TestRingOrderIsFree(t *testing.T) {
 
 // TestPlaces: copies get distinct workers, failed ones are passed over.
 func TestPlaces(t *testing.T) {
-	workers := testWorkers(1, 1, 1)
-	p := &places{ranked: newRing(workers).rank(testBlock(1)), inUse: map[dfs.WorkerID]bool{}, failed: map[dfs.WorkerID]bool{}}
+	live := newRing(testWorkers(1, 1, 1))
+	p := &places{live: live, ranked: live.rank(testBlock(1), 3), inUse: map[dfs.WorkerID]bool{}, failed: map[dfs.WorkerID]bool{}}
 	a, b := p.take(), p.take()
 	if a == nil || b == nil || a.ID == b.ID {
 		t.Fatalf("got %v and %v, want two workers", a, b)

@@ -169,7 +169,7 @@ func (s *throughSink) cachedByMain(piece chunk) bool {
 // owner is the worker that readers will ask first for a block; nil when there is none or the list cannot be had, in which case
 // the worker that streams the file keeps the block.
 func (s *throughSink) owner(index uint32) *Worker {
-	_, live, err := s.w.c.core.workers.get(s.w.ctx)
+	live, err := s.w.c.core.workers.get(s.w.ctx)
 	if err != nil {
 		return nil
 	}

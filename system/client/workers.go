@@ -8,7 +8,6 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
 	pb "github.com/forebay/forebay/system/proto"
-	"github.com/forebay/forebay/system/rpc"
 )
 
 // suspicion is how long a worker that failed is asked last. It is not left out: it may be the only one that has the data.
@@ -22,141 +21,155 @@ const minListAge = 200 * time.Millisecond
 // the next try: readers go on while no master leads.
 const refreshPatience = time.Second
 
-// workerList is the known workers, and what this client has seen of them.
+// workerList is the live workers, as a master's placement tells, and what this client has seen of them.
 //
-// INV-1: all, live and version are of one answer of a master, and are replaced together, never changed.
+// INV-1: live and version are of one answer of a master, and are replaced together, never changed.
 //
 // A failed question changes nothing but the time of the next one, so that the last known list serves while no master does.
+// Every answer of a leader tells the version that it would give: as long as that is ours, there is nothing to ask.
 type workerList struct {
 	c       *core
 	loading *host.Mutex // held by the one task that refreshes the list
 
 	mu       sync.Mutex
-	all      []Worker
-	live     *ring
-	version  uint64 // of the list, as the master told; 0: none
+	live     *ring  // nil: none was loaded yet
+	version  uint64 // of live; 0: none
 	loaded   time.Time
 	patient  time.Time            // until then the list serves as it is: no master gave a newer one
-	stale    bool                 // a failure was seen since
-	suspects map[string]time.Time // by address: asked last until then
+	stale    bool                 // a failure was seen since, or another version was told of
+	suspects map[string]time.Time // by address: asked last until then; nil while there are none
 }
 
 // newWorkerList knows nothing yet; the first get asks.
 func newWorkerList(c *core) *workerList {
-	return &workerList{c: c, loading: host.NewMutex(c.h), suspects: make(map[string]time.Time)}
+	return &workerList{c: c, loading: host.NewMutex(c.h)}
+}
+
+// observe takes note of the version that a leader told with some answer; 0: it told none. A version that is ours makes the
+// list as good as loaded now; another one, old: it is asked for when it is needed.
+func (w *workerList) observe(version uint64) {
+	if version == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.live == nil:
+	case version != w.version:
+		w.stale = true
+	case !w.stale:
+		w.loaded = w.c.h.Now()
+	}
 }
 
 // known is the list as it is, and whether it is recent enough to be used without a question to the master. A list from the
 // future, after the clock was set back, is not.
 // A list that failures have put in doubt, or that has nobody to ask, still serves for minListAge: a worker that dies under a
 // thousand readers costs the master five questions a second, not a thousand.
-func (w *workerList) known() (all []Worker, live *ring, recent bool) {
+func (w *workerList) known() (live *ring, recent bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.c.h.Now()
 	if w.live != nil && now.Before(w.patient) {
-		return w.all, w.live, true
+		return w.live, true
 	}
 	age := now.Sub(w.loaded)
 	limit := w.c.cfg.WorkerListAge
 	if w.stale || w.live == nil || len(w.live.workers) == 0 {
 		limit = min(limit, minListAge)
 	}
-	return w.all, w.live, w.live != nil && age >= 0 && age < limit
+	return w.live, w.live != nil && age >= 0 && age < limit
 }
 
-// get returns all workers and the live ones, asking the master when the list is old. An old list is better than none: it
-// serves while no master does.
+// get returns the live workers, asking the master when the list is old. An old list is better than none: it serves while no
+// master does.
 //
 // With a list at hand nobody waits for somebody else's question; without one all wait, each within its own time.
-func (w *workerList) get(ctx context.Context) ([]Worker, *ring, error) {
-	all, live, recent := w.known()
+func (w *workerList) get(ctx context.Context) (*ring, error) {
+	live, recent := w.known()
 	if recent {
-		return all, live, nil
+		return live, nil
 	}
 	if live != nil && !w.loading.TryLock() {
-		return all, live, nil // somebody is asking: go on with what is known
+		return live, nil // somebody is asking: go on with what is known
 	}
 	if live == nil {
 		bounded, cancel := w.c.bounded(ctx)
 		defer cancel()
 		if err := w.loading.Lock(bounded); err != nil {
-			return nil, nil, dfs.Wrap(err, "list workers", "")
+			return nil, dfs.Wrap(err, "list workers", "")
 		}
 		ctx = bounded
 	}
 	defer w.loading.Unlock()
-	if all, live, recent = w.known(); recent {
-		return all, live, nil
+	if live, recent = w.known(); recent {
+		return live, nil
 	}
-	return w.refresh(ctx, all, live)
+	return w.refresh(ctx, live)
 }
 
 // refresh loads the list. An old one serves when that fails or takes long. The caller holds loading.
-func (w *workerList) refresh(ctx context.Context, all []Worker, live *ring) ([]Worker, *ring, error) {
+func (w *workerList) refresh(ctx context.Context, old *ring) (*ring, error) {
 	inner := ctx
-	if live != nil {
+	if old != nil {
 		bounded, cancel := w.c.h.WithTimeout(ctx, refreshPatience)
 		defer cancel()
 		inner = bounded
 	}
-	loaded, err := w.load(inner, false)
+	live, err := w.load(inner)
 	switch {
 	case err == nil:
-		return loaded.all, loaded.live, nil
-	case live == nil || ctx.Err() != nil:
-		return nil, nil, err
+		return live, nil
+	case old == nil || ctx.Err() != nil:
+		return nil, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.patient = w.c.h.Now().Add(refreshPatience)
-	return all, live, nil
+	return old, nil
 }
 
-// loadedWorkers is a worker list as a master gave it: all, and the live ones ranked.
-type loadedWorkers struct {
-	all  []Worker
-	live *ring
-}
-
-// load asks the master and keeps its answer. What is known may be told as unchanged, which costs neither side a list; with
-// anew it is told whole, with the figures of this moment. It replaces the list as a whole: those who have the old one
-// go on with it, unchanged. The order of its locks: loading, which the caller may hold, then mu.
+// load asks the master for the placement and keeps its answer; what is known is told as unchanged, which costs neither side
+// a list. It replaces the list as a whole: those who have the old one go on with it, unchanged. The caller holds loading.
 //
-// It is executed with the client's own identity, whichever view asks: the list is shared by all.
-func (w *workerList) load(ctx context.Context, anew bool) (loadedWorkers, error) {
+// It is executed with the client's own identity, whichever view asks: the list is shared by all. The first list is large and
+// goes alone; a question whether there is another goes with other operations.
+func (w *workerList) load(ctx context.Context) (*ring, error) {
 	w.mu.Lock()
-	have, known := loadedWorkers{w.all, w.live}, w.version
+	live, known := w.live, w.version
 	w.mu.Unlock()
-	if anew {
-		known = 0
+	way := alone
+	if known != 0 {
+		way = shared
 	}
-	who := &rpc.Caller{Identity: rpc.IdentityToProto(w.c.cfg.Identity)}
-	list := &pb.Operation{Kind: &pb.Operation_ListWorkers{ListWorkers: &pb.ListWorkers{Known: known}}}
-	result, _, err := w.c.execute(ctx, who, list, alone)
+	list := &pb.Operation{Kind: &pb.Operation_ListWorkers{ListWorkers: &pb.ListWorkers{Placement: true, Known: known}}}
+	result, _, err := w.c.execute(ctx, w.c.own, list, way)
 	if err != nil {
-		return loadedWorkers{}, dfs.Wrap(err, "list workers", "")
+		return nil, dfs.Wrap(err, "list workers", "")
 	}
-	if known != 0 && result.WorkersVersion == known {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.loaded, w.stale = w.c.h.Now(), false
-		return have, nil
-	}
-	var l loadedWorkers
-	var live []Worker
-	for _, info := range result.Workers {
-		worker := workerFromProto(info)
-		l.all = append(l.all, worker)
-		if worker.Live {
-			live = append(live, worker)
+	if known == 0 || result.WorkersVersion != known {
+		if live, err = rings.get(result.Placement); err != nil {
+			return nil, err
 		}
 	}
-	l.live = newRing(live)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.all, w.live, w.version, w.loaded, w.stale = l.all, l.live, result.WorkersVersion, w.c.h.Now(), false
-	return l, nil
+	w.live, w.version, w.loaded, w.stale = live, result.WorkersVersion, w.c.h.Now(), false
+	return live, nil
+}
+
+// all asks the master for everything that it knows of all workers, the lost ones included, at this moment.
+func (w *workerList) all(ctx context.Context) ([]Worker, error) {
+	list := &pb.Operation{Kind: &pb.Operation_ListWorkers{ListWorkers: &pb.ListWorkers{}}}
+	result, _, err := w.c.execute(ctx, w.c.own, list, alone)
+	if err != nil {
+		return nil, dfs.Wrap(err, "list workers", "")
+	}
+	all := make([]Worker, len(result.Workers))
+	for i, info := range result.Workers {
+		all[i] = workerFromProto(info)
+	}
+	return all, nil
 }
 
 // suspect takes note that the worker at address failed: it is asked last for a while, and the list is asked for anew.
@@ -170,6 +183,9 @@ func (w *workerList) suspect(address string) {
 		if now.After(until) {
 			delete(w.suspects, known)
 		}
+	}
+	if w.suspects == nil {
+		w.suspects = make(map[string]time.Time)
 	}
 	w.suspects[address] = now.Add(suspicion)
 }
@@ -195,6 +211,13 @@ func (w *workerList) suspected(address string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.c.h.Now().Before(w.suspects[address])
+}
+
+// suspectedCount is how many workers failed lately, at most.
+func (w *workerList) suspectedCount() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.suspects)
 }
 
 // preferred returns ranked with the suspects moved to its end.

@@ -7,20 +7,27 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/host"
 	pb "github.com/forebay/forebay/system/proto"
 )
 
-// workersAnswer is a worker list: names in capitals are live.
+// workersAnswer is a worker list in both forms: names in capitals are live.
 func workersAnswer(names string) (*pb.ResultBatch, error) {
-	r := &pb.Result{}
+	r, p := &pb.Result{WorkersVersion: 1}, &pb.Placement{}
 	for _, n := range names {
+		r.WorkersVersion = r.WorkersVersion*131 + uint64(n)
+		if n >= 'A' && n <= 'Z' {
+			p.Workers = append(p.Workers, &pb.PlacedWorker{Id: string(n), Address: string(n) + ":1", CapacityBytes: 100})
+		}
 		r.Workers = append(r.Workers, &pb.WorkerInfo{
 			Id: string(n), Address: string(n) + ":1", Live: n >= 'A' && n <= 'Z', Registered: true,
 			Tiers: []*pb.TierInfo{{Name: "MEM", CapacityBytes: 100, UsedBytes: 10}, {Name: "HDD", CapacityBytes: 1000, Failed: true}},
 		})
 	}
+	r.Placement, _ = proto.Marshal(p)
 	return answer(r, nil)
 }
 
@@ -64,7 +71,7 @@ func TestWorkerListAge(t *testing.T) {
 			if step.before != nil {
 				step.before()
 			}
-			if _, _, err := w.get(ctx); err != nil {
+			if _, err := w.get(ctx); err != nil {
 				t.Fatal(err)
 			}
 			if step.asks {
@@ -74,7 +81,11 @@ func TestWorkerListAge(t *testing.T) {
 				t.Fatalf("step %d: asked %d times, want %d", i, n, asked)
 			}
 		}
-		all, live, err := w.get(ctx)
+		live, err := w.get(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all, err := c.Workers(ctx)
 		if err != nil || names(all) != "ABc" || names(live.workers) != "AB" {
 			t.Errorf("all %s, live %s, %v", names(all), names(live.workers), err)
 		}
@@ -105,7 +116,7 @@ func TestWorkerListWithoutMaster(t *testing.T) {
 	inVirtualTime(t, Config{Timeout: 5 * time.Second, WorkerListAge: time.Second}, scripts{script}, func(v host.Host, c *Client, masters []*fakeMaster) {
 		h = v
 		ctx, w := context.Background(), c.core.workers
-		if _, _, err := w.get(ctx); err != nil {
+		if _, err := w.get(ctx); err != nil {
 			t.Error(err)
 		}
 		hung = true
@@ -115,7 +126,7 @@ func TestWorkerListWithoutMaster(t *testing.T) {
 		for range 10 {
 			_ = g.Go(ctx, "reader", func() error {
 				spent := took(v, func() {
-					if _, live, err := w.get(ctx); err != nil || names(live.workers) != "AB" {
+					if live, err := w.get(ctx); err != nil || names(live.workers) != "AB" {
 						t.Errorf("got %v", err)
 					}
 				})
@@ -133,13 +144,13 @@ func TestWorkerListWithoutMaster(t *testing.T) {
 			t.Errorf("%d readers waited, the master was asked %d times; want 1 and 2", slow, masters[0].count(isListWorkers))
 		}
 		_ = v.Sleep(ctx, refreshPatience-time.Millisecond)
-		if _, _, err := w.get(ctx); err != nil || masters[0].count(isListWorkers) != 2 {
+		if _, err := w.get(ctx); err != nil || masters[0].count(isListWorkers) != 2 {
 			t.Errorf("asked again within its patience: %v", err)
 		}
 		_ = v.Sleep(ctx, 2*time.Millisecond)
 		short, cancel := v.WithTimeout(ctx, 100*time.Millisecond)
 		defer cancel()
-		_, _, err := w.get(short)
+		_, err := w.get(short)
 		wantKind(t, err, dfs.DeadlineExceeded) // the caller's own time: the old list is no use to it
 
 		w.with(func() { w.live, w.patient = nil, time.Time{} })
@@ -153,7 +164,7 @@ func TestWorkerListWithoutMaster(t *testing.T) {
 			done := host.NewGroup(v, 0)
 			for range 3 { // one behind the other at the lock: one timeout for all
 				_ = done.Go(context.Background(), "first", func() error {
-					if spent := took(v, func() { _, _, err = w.get(ctx) }); spent > limit+time.Second {
+					if spent := took(v, func() { _, err = w.get(ctx) }); spent > limit+time.Second {
 						t.Errorf("waited %v, has %v", spent, limit)
 					}
 					wantKind(t, err, dfs.DeadlineExceeded)
@@ -228,7 +239,7 @@ func TestRingGrows(t *testing.T) {
 		for i := range 5000 {
 			b := testBlock(i)
 			var others []dfs.WorkerID
-			for _, w := range after.rank(b) {
+			for _, w := range after.rank(b, 9) {
 				if w.ID != workers[4].ID {
 					others = append(others, w.ID)
 				}
@@ -236,7 +247,7 @@ func TestRingGrows(t *testing.T) {
 			if after.first(b).ID == workers[4].ID {
 				taken++
 			}
-			for k, w := range before.rank(b) {
+			for k, w := range before.rank(b, 9) {
 				if w.ID != others[k] {
 					t.Fatalf("%v: rank %d was %s and is %s, though it did not change", b, k, w.ID, others[k])
 				}
@@ -250,19 +261,19 @@ func TestRingGrows(t *testing.T) {
 
 // TestRingEdges: no workers, one, workers without capacity, and workers that draw alike.
 func TestRingEdges(t *testing.T) {
-	if w := newRing(nil).first(testBlock(1)); w != nil || len(newRing(nil).rank(testBlock(1))) != 0 {
+	if w := newRing(nil).first(testBlock(1)); w != nil || len(newRing(nil).rank(testBlock(1), 3)) != 0 {
 		t.Errorf("an empty ring gives %v", w)
 	}
 	for _, workers := range [][]Worker{testWorkers(7), testWorkers(0, 0, 0), testWorkers(0, 1<<50)} {
 		r := newRing(workers)
 		for i := range 200 {
-			if got := r.rank(testBlock(i)); len(got) != len(workers) || r.first(testBlock(i)).ID != got[0].ID {
+			if got := r.rank(testBlock(i), len(workers)); len(got) != len(workers) || r.first(testBlock(i)).ID != got[0].ID {
 				t.Fatalf("%d workers: ranked %d", len(workers), len(got))
 			}
 		}
 	}
 	twin := Worker{ID: "twin", Tiers: []Tier{{CapacityBytes: 1}}}
-	if got := newRing([]Worker{twin, twin}).rank(testBlock(1)); len(got) != 2 {
+	if got := newRing([]Worker{twin, twin}).rank(testBlock(1), 5); len(got) != 2 {
 		t.Errorf("two of one name: ranked %d", len(got))
 	}
 }
@@ -338,6 +349,49 @@ func TestPlacesAgainstModel(t *testing.T) {
 					clear(failed)
 				}
 			}
+		}
+	})
+}
+
+// TestWorkersVersionTold: while every answer tells the version that the client has, it asks for no list, however old its own;
+// another version makes it ask, once; an answer that tells none changes nothing.
+func TestWorkersVersionTold(t *testing.T) {
+	list, told := "AB", uint64(0)
+	script := func(_ context.Context, b *pb.OperationBatch) (*pb.ResultBatch, error) {
+		all, err := workersAnswer(list)
+		if isListWorkers(b.Operations[0]) {
+			return all, err
+		}
+		r, err := answer(&pb.Result{}, nil)
+		r.WorkersVersion = told
+		return r, err
+	}
+	inVirtualTime(t, Config{WorkerListAge: 2 * time.Second}, scripts{script}, func(h host.Host, c *Client, masters []*fakeMaster) {
+		ctx, w := context.Background(), c.core.workers
+		asks := func(what string, want int) {
+			t.Helper()
+			for range 10 {
+				_ = h.Sleep(ctx, time.Second)
+				if _, err := c.read(ctx, aRead(), shared); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := w.get(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := masters[0].count(isListWorkers); n != want {
+				t.Errorf("%s: asked %d times by now, want %d", what, n, want)
+			}
+		}
+		asks("no version is told: every two seconds", 5)
+		told = w.version
+		asks("ours is told", 5)
+		list = "ABC"
+		changed, _ := workersAnswer(list)
+		told = changed.Results[0].WorkersVersion
+		asks("another is told", 6)
+		if live, _ := w.get(ctx); names(live.workers) != "ABC" {
+			t.Errorf("live %s", names(live.workers))
 		}
 	})
 }

@@ -144,7 +144,7 @@ func (m *Master) Heartbeat(ctx context.Context, req *proto.HeartbeatRequest) (*p
 	if err := l.persist.reported(ctx, req.Persisted); err != nil {
 		return nil, rpc.ToStatus(err)
 	}
-	return &proto.HeartbeatResponse{Commands: commands}, nil
+	return &proto.HeartbeatResponse{Commands: commands, NextNs: int64(m.workers.Patience())}, nil
 }
 
 // Mounts implements proto.BlocksServer.

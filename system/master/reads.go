@@ -107,15 +107,17 @@ func (m *Master) mounts(req *namespace.Request, secrets bool) []*proto.Mount {
 	return out
 }
 
-// listWorkers answers with the list, or with its version alone when the caller has this one. Versions of two leaderships
-// differ. A change in between is told with the version of before: the caller asks for it next time.
+// listWorkers answers with all that is known of workers, or with the placement, of which the version alone is told when the
+// caller has this one.
 func (l *leadership) listWorkers(op *proto.ListWorkers) *proto.Result {
-	const changesInTerm = 1 << 32
-	version := l.term*changesInTerm + l.m.workers.Version()
-	if op.Known == version {
-		return &proto.Result{WorkersVersion: version}
+	if !op.Placement {
+		return &proto.Result{Workers: l.m.workerInfos(), WorkersVersion: l.m.workers.Version()}
 	}
-	return &proto.Result{Workers: l.m.workerInfos(), WorkersVersion: version}
+	version, placement := l.m.workers.Placement()
+	if op.Known == version {
+		placement = nil
+	}
+	return &proto.Result{Placement: placement, WorkersVersion: version}
 }
 
 // workerInfos is the registry's list with the number of blocks that the map has of each. The two are read one after

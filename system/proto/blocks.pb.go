@@ -347,6 +347,7 @@ type HeartbeatResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Register      bool                   `protobuf:"varint,1,opt,name=register,proto3" json:"register,omitempty"` // the master does not know this worker: register anew
 	Commands      []*WorkerCommand       `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
+	NextNs        int64                  `protobuf:"varint,3,opt,name=next_ns,json=nextNs,proto3" json:"next_ns,omitempty"` // a worker without news need not come back sooner: with thousands of them the master asks for patience
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -393,6 +394,13 @@ func (x *HeartbeatResponse) GetCommands() []*WorkerCommand {
 		return x.Commands
 	}
 	return nil
+}
+
+func (x *HeartbeatResponse) GetNextNs() int64 {
+	if x != nil {
+		return x.NextNs
+	}
+	return 0
 }
 
 type WorkerCommand struct {
@@ -691,10 +699,11 @@ const file_blocks_proto_rawDesc = "" +
 	"\x05tiers\x18\x03 \x03(\v2\x14.forebay.v1.TierInfoR\x05tiers\x12*\n" +
 	"\x05added\x18\x04 \x03(\v2\x14.forebay.v1.HeldFileR\x05added\x12.\n" +
 	"\aremoved\x18\x05 \x03(\v2\x14.forebay.v1.HeldFileR\aremoved\x127\n" +
-	"\tpersisted\x18\x06 \x03(\v2\x19.forebay.v1.PersistResultR\tpersisted\"f\n" +
+	"\tpersisted\x18\x06 \x03(\v2\x19.forebay.v1.PersistResultR\tpersisted\"\x7f\n" +
 	"\x11HeartbeatResponse\x12\x1a\n" +
 	"\bregister\x18\x01 \x01(\bR\bregister\x125\n" +
-	"\bcommands\x18\x02 \x03(\v2\x19.forebay.v1.WorkerCommandR\bcommands\"\xcc\x02\n" +
+	"\bcommands\x18\x02 \x03(\v2\x19.forebay.v1.WorkerCommandR\bcommands\x12\x17\n" +
+	"\anext_ns\x18\x03 \x01(\x03R\x06nextNs\"\xcc\x02\n" +
 	"\rWorkerCommand\x128\n" +
 	"\x06action\x18\x01 \x01(\x0e2 .forebay.v1.WorkerCommand.ActionR\x06action\x12\x14\n" +
 	"\x05inode\x18\x02 \x01(\x04R\x05inode\x12\x18\n" +

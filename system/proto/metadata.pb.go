@@ -106,12 +106,14 @@ func (x *OperationBatch) GetOperations() []*Operation {
 }
 
 type ResultBatch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	BatchId       uint64                 `protobuf:"varint,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"`
-	Results       []*Result              `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
-	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // the whole batch was refused
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	BatchId uint64                 `protobuf:"varint,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"`
+	Results []*Result              `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	Error   *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // the whole batch was refused
+	// Of the placement that the leader would give now; 0: not told. Who has this one need not ask for it.
+	WorkersVersion uint64 `protobuf:"varint,4,opt,name=workers_version,json=workersVersion,proto3" json:"workers_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ResultBatch) Reset() {
@@ -163,6 +165,13 @@ func (x *ResultBatch) GetError() *Error {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *ResultBatch) GetWorkersVersion() uint64 {
+	if x != nil {
+		return x.WorkersVersion
+	}
+	return 0
 }
 
 type Operation struct {
@@ -554,9 +563,10 @@ type Result struct {
 	Workers   []*WorkerInfo          `protobuf:"bytes,7,rep,name=workers,proto3" json:"workers,omitempty"`
 	Session   uint64                 `protobuf:"varint,8,opt,name=session,proto3" json:"session,omitempty"`
 	Count     int64                  `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"` // of files affected, where that is the answer
-	// Of a list of workers: it changes when a worker comes, goes, or changes its capacity, and is never 0. When it is the one
-	// that the caller knows, the list is left out: the caller's is as good.
+	// Of a placement: a hash of what it holds, the same at every master, and never 0. When it is the one that the caller knows,
+	// the placement is left out: the caller's is as good.
 	WorkersVersion uint64 `protobuf:"varint,10,opt,name=workers_version,json=workersVersion,proto3" json:"workers_version,omitempty"`
+	Placement      []byte `protobuf:"bytes,11,opt,name=placement,proto3" json:"placement,omitempty"` // a Placement, encoded: it is encoded once for thousands of clients
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -659,6 +669,13 @@ func (x *Result) GetWorkersVersion() uint64 {
 		return x.WorkersVersion
 	}
 	return 0
+}
+
+func (x *Result) GetPlacement() []byte {
+	if x != nil {
+		return x.Placement
+	}
+	return nil
 }
 
 type GetStatus struct {
@@ -980,7 +997,8 @@ func (*ListMounts) Descriptor() ([]byte, []int) {
 
 type ListWorkers struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Known         uint64                 `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"` // workers_version of the list that the caller has; 0: none
+	Known         uint64                 `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`         // workers_version of the placement that the caller has; 0: none
+	Placement     bool                   `protobuf:"varint,2,opt,name=placement,proto3" json:"placement,omitempty"` // only what blocks are placed by, in place of all that is known of workers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1022,6 +1040,118 @@ func (x *ListWorkers) GetKnown() uint64 {
 	return 0
 }
 
+func (x *ListWorkers) GetPlacement() bool {
+	if x != nil {
+		return x.Placement
+	}
+	return false
+}
+
+// Placement is what clients place blocks by: the live workers, by id.
+type Placement struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Workers       []*PlacedWorker        `protobuf:"bytes,1,rep,name=workers,proto3" json:"workers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Placement) Reset() {
+	*x = Placement{}
+	mi := &file_metadata_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Placement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Placement) ProtoMessage() {}
+
+func (x *Placement) ProtoReflect() protoreflect.Message {
+	mi := &file_metadata_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Placement.ProtoReflect.Descriptor instead.
+func (*Placement) Descriptor() ([]byte, []int) {
+	return file_metadata_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Placement) GetWorkers() []*PlacedWorker {
+	if x != nil {
+		return x.Workers
+	}
+	return nil
+}
+
+type PlacedWorker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	CapacityBytes int64                  `protobuf:"varint,3,opt,name=capacity_bytes,json=capacityBytes,proto3" json:"capacity_bytes,omitempty"` // of the tiers that work
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlacedWorker) Reset() {
+	*x = PlacedWorker{}
+	mi := &file_metadata_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlacedWorker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlacedWorker) ProtoMessage() {}
+
+func (x *PlacedWorker) ProtoReflect() protoreflect.Message {
+	mi := &file_metadata_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlacedWorker.ProtoReflect.Descriptor instead.
+func (*PlacedWorker) Descriptor() ([]byte, []int) {
+	return file_metadata_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PlacedWorker) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PlacedWorker) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *PlacedWorker) GetCapacityBytes() int64 {
+	if x != nil {
+		return x.CapacityBytes
+	}
+	return 0
+}
+
 type OpenSession struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Client        string                 `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"` // for people: host, process, program
@@ -1032,7 +1162,7 @@ type OpenSession struct {
 
 func (x *OpenSession) Reset() {
 	*x = OpenSession{}
-	mi := &file_metadata_proto_msgTypes[10]
+	mi := &file_metadata_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1174,7 @@ func (x *OpenSession) String() string {
 func (*OpenSession) ProtoMessage() {}
 
 func (x *OpenSession) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[10]
+	mi := &file_metadata_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1187,7 @@ func (x *OpenSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSession.ProtoReflect.Descriptor instead.
 func (*OpenSession) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{10}
+	return file_metadata_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *OpenSession) GetClient() string {
@@ -1082,7 +1212,7 @@ type KeepSession struct {
 
 func (x *KeepSession) Reset() {
 	*x = KeepSession{}
-	mi := &file_metadata_proto_msgTypes[11]
+	mi := &file_metadata_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1094,7 +1224,7 @@ func (x *KeepSession) String() string {
 func (*KeepSession) ProtoMessage() {}
 
 func (x *KeepSession) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[11]
+	mi := &file_metadata_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1107,7 +1237,7 @@ func (x *KeepSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepSession.ProtoReflect.Descriptor instead.
 func (*KeepSession) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{11}
+	return file_metadata_proto_rawDescGZIP(), []int{13}
 }
 
 type CreateFile struct {
@@ -1129,7 +1259,7 @@ type CreateFile struct {
 
 func (x *CreateFile) Reset() {
 	*x = CreateFile{}
-	mi := &file_metadata_proto_msgTypes[12]
+	mi := &file_metadata_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1271,7 @@ func (x *CreateFile) String() string {
 func (*CreateFile) ProtoMessage() {}
 
 func (x *CreateFile) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[12]
+	mi := &file_metadata_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1284,7 @@ func (x *CreateFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateFile.ProtoReflect.Descriptor instead.
 func (*CreateFile) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{12}
+	return file_metadata_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateFile) GetPath() string {
@@ -1250,7 +1380,7 @@ type CompleteFile struct {
 
 func (x *CompleteFile) Reset() {
 	*x = CompleteFile{}
-	mi := &file_metadata_proto_msgTypes[13]
+	mi := &file_metadata_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1392,7 @@ func (x *CompleteFile) String() string {
 func (*CompleteFile) ProtoMessage() {}
 
 func (x *CompleteFile) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[13]
+	mi := &file_metadata_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1405,7 @@ func (x *CompleteFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteFile.ProtoReflect.Descriptor instead.
 func (*CompleteFile) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{13}
+	return file_metadata_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CompleteFile) GetInode() uint64 {
@@ -1337,7 +1467,7 @@ type AbandonFile struct {
 
 func (x *AbandonFile) Reset() {
 	*x = AbandonFile{}
-	mi := &file_metadata_proto_msgTypes[14]
+	mi := &file_metadata_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1479,7 @@ func (x *AbandonFile) String() string {
 func (*AbandonFile) ProtoMessage() {}
 
 func (x *AbandonFile) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[14]
+	mi := &file_metadata_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1492,7 @@ func (x *AbandonFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbandonFile.ProtoReflect.Descriptor instead.
 func (*AbandonFile) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{14}
+	return file_metadata_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AbandonFile) GetInode() uint64 {
@@ -1391,7 +1521,7 @@ type MakeDirectory struct {
 
 func (x *MakeDirectory) Reset() {
 	*x = MakeDirectory{}
-	mi := &file_metadata_proto_msgTypes[15]
+	mi := &file_metadata_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1533,7 @@ func (x *MakeDirectory) String() string {
 func (*MakeDirectory) ProtoMessage() {}
 
 func (x *MakeDirectory) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[15]
+	mi := &file_metadata_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1546,7 @@ func (x *MakeDirectory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MakeDirectory.ProtoReflect.Descriptor instead.
 func (*MakeDirectory) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{15}
+	return file_metadata_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MakeDirectory) GetPath() string {
@@ -1458,7 +1588,7 @@ type Rename struct {
 
 func (x *Rename) Reset() {
 	*x = Rename{}
-	mi := &file_metadata_proto_msgTypes[16]
+	mi := &file_metadata_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1600,7 @@ func (x *Rename) String() string {
 func (*Rename) ProtoMessage() {}
 
 func (x *Rename) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[16]
+	mi := &file_metadata_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1613,7 @@ func (x *Rename) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rename.ProtoReflect.Descriptor instead.
 func (*Rename) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{16}
+	return file_metadata_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Rename) GetSource() string {
@@ -1520,7 +1650,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_metadata_proto_msgTypes[17]
+	mi := &file_metadata_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1662,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[17]
+	mi := &file_metadata_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1675,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{17}
+	return file_metadata_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Remove) GetPath() string {
@@ -1603,7 +1733,7 @@ type SetAttribute struct {
 
 func (x *SetAttribute) Reset() {
 	*x = SetAttribute{}
-	mi := &file_metadata_proto_msgTypes[18]
+	mi := &file_metadata_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1745,7 @@ func (x *SetAttribute) String() string {
 func (*SetAttribute) ProtoMessage() {}
 
 func (x *SetAttribute) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[18]
+	mi := &file_metadata_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1758,7 @@ func (x *SetAttribute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAttribute.ProtoReflect.Descriptor instead.
 func (*SetAttribute) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{18}
+	return file_metadata_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetAttribute) GetPath() string {
@@ -1722,7 +1852,7 @@ type SetXattr struct {
 
 func (x *SetXattr) Reset() {
 	*x = SetXattr{}
-	mi := &file_metadata_proto_msgTypes[19]
+	mi := &file_metadata_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1734,7 +1864,7 @@ func (x *SetXattr) String() string {
 func (*SetXattr) ProtoMessage() {}
 
 func (x *SetXattr) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[19]
+	mi := &file_metadata_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1747,7 +1877,7 @@ func (x *SetXattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetXattr.ProtoReflect.Descriptor instead.
 func (*SetXattr) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{19}
+	return file_metadata_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SetXattr) GetPath() string {
@@ -1806,7 +1936,7 @@ type MountUfs struct {
 
 func (x *MountUfs) Reset() {
 	*x = MountUfs{}
-	mi := &file_metadata_proto_msgTypes[20]
+	mi := &file_metadata_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1948,7 @@ func (x *MountUfs) String() string {
 func (*MountUfs) ProtoMessage() {}
 
 func (x *MountUfs) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[20]
+	mi := &file_metadata_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1961,7 @@ func (x *MountUfs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MountUfs.ProtoReflect.Descriptor instead.
 func (*MountUfs) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{20}
+	return file_metadata_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MountUfs) GetPath() string {
@@ -1885,7 +2015,7 @@ type UnmountUfs struct {
 
 func (x *UnmountUfs) Reset() {
 	*x = UnmountUfs{}
-	mi := &file_metadata_proto_msgTypes[21]
+	mi := &file_metadata_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +2027,7 @@ func (x *UnmountUfs) String() string {
 func (*UnmountUfs) ProtoMessage() {}
 
 func (x *UnmountUfs) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[21]
+	mi := &file_metadata_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2040,7 @@ func (x *UnmountUfs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnmountUfs.ProtoReflect.Descriptor instead.
 func (*UnmountUfs) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{21}
+	return file_metadata_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UnmountUfs) GetPath() string {
@@ -1931,7 +2061,7 @@ type Free struct {
 
 func (x *Free) Reset() {
 	*x = Free{}
-	mi := &file_metadata_proto_msgTypes[22]
+	mi := &file_metadata_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2073,7 @@ func (x *Free) String() string {
 func (*Free) ProtoMessage() {}
 
 func (x *Free) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[22]
+	mi := &file_metadata_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2086,7 @@ func (x *Free) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Free.ProtoReflect.Descriptor instead.
 func (*Free) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{22}
+	return file_metadata_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Free) GetPath() string {
@@ -1990,7 +2120,7 @@ type Persist struct {
 
 func (x *Persist) Reset() {
 	*x = Persist{}
-	mi := &file_metadata_proto_msgTypes[23]
+	mi := &file_metadata_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +2132,7 @@ func (x *Persist) String() string {
 func (*Persist) ProtoMessage() {}
 
 func (x *Persist) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[23]
+	mi := &file_metadata_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +2145,7 @@ func (x *Persist) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Persist.ProtoReflect.Descriptor instead.
 func (*Persist) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{23}
+	return file_metadata_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Persist) GetPath() string {
@@ -2043,7 +2173,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_metadata_proto_msgTypes[24]
+	mi := &file_metadata_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2055,7 +2185,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_metadata_proto_msgTypes[24]
+	mi := &file_metadata_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2068,7 +2198,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_metadata_proto_rawDescGZIP(), []int{24}
+	return file_metadata_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Load) GetPath() string {
@@ -2101,11 +2231,12 @@ const file_metadata_proto_rawDesc = "" +
 	"timeout_ns\x18\x05 \x01(\x03R\ttimeoutNs\x125\n" +
 	"\n" +
 	"operations\x18\x06 \x03(\v2\x15.forebay.v1.OperationR\n" +
-	"operations\"\x7f\n" +
+	"operations\"\xa8\x01\n" +
 	"\vResultBatch\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\x04R\abatchId\x12,\n" +
 	"\aresults\x18\x02 \x03(\v2\x12.forebay.v1.ResultR\aresults\x12'\n" +
-	"\x05error\x18\x03 \x01(\v2\x11.forebay.v1.ErrorR\x05error\"\x8b\t\n" +
+	"\x05error\x18\x03 \x01(\v2\x11.forebay.v1.ErrorR\x05error\x12'\n" +
+	"\x0fworkers_version\x18\x04 \x01(\x04R\x0eworkersVersion\"\x8b\t\n" +
 	"\tOperation\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x126\n" +
 	"\n" +
@@ -2133,7 +2264,7 @@ const file_metadata_proto_rawDesc = "" +
 	"\apersist\x18( \x01(\v2\x13.forebay.v1.PersistH\x00R\apersist\x12&\n" +
 	"\x04load\x18) \x01(\v2\x10.forebay.v1.LoadH\x00R\x04load\x12<\n" +
 	"\fabandon_file\x18* \x01(\v2\x17.forebay.v1.AbandonFileH\x00R\vabandonFileB\x06\n" +
-	"\x04kind\"\x9c\x03\n" +
+	"\x04kind\"\xba\x03\n" +
 	"\x06Result\x12'\n" +
 	"\x05error\x18\x01 \x01(\v2\x11.forebay.v1.ErrorR\x05error\x12.\n" +
 	"\x06status\x18\x02 \x01(\v2\x16.forebay.v1.FileStatusR\x06status\x120\n" +
@@ -2146,7 +2277,8 @@ const file_metadata_proto_rawDesc = "" +
 	"\asession\x18\b \x01(\x04R\asession\x12\x14\n" +
 	"\x05count\x18\t \x01(\x03R\x05count\x12'\n" +
 	"\x0fworkers_version\x18\n" +
-	" \x01(\x04R\x0eworkersVersion\"\x87\x01\n" +
+	" \x01(\x04R\x0eworkersVersion\x12\x1c\n" +
+	"\tplacement\x18\v \x01(\fR\tplacement\"\x87\x01\n" +
 	"\tGetStatus\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1c\n" +
 	"\tlocations\x18\x02 \x01(\bR\tlocations\x12#\n" +
@@ -2171,9 +2303,16 @@ const file_metadata_proto_rawDesc = "" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x18\n" +
 	"\aworkers\x18\x02 \x03(\tR\aworkers\"\f\n" +
 	"\n" +
-	"ListMounts\"#\n" +
+	"ListMounts\"A\n" +
 	"\vListWorkers\x12\x14\n" +
-	"\x05known\x18\x01 \x01(\x04R\x05known\";\n" +
+	"\x05known\x18\x01 \x01(\x04R\x05known\x12\x1c\n" +
+	"\tplacement\x18\x02 \x01(\bR\tplacement\"?\n" +
+	"\tPlacement\x122\n" +
+	"\aworkers\x18\x01 \x03(\v2\x18.forebay.v1.PlacedWorkerR\aworkers\"_\n" +
+	"\fPlacedWorker\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\x12%\n" +
+	"\x0ecapacity_bytes\x18\x03 \x01(\x03R\rcapacityBytes\";\n" +
 	"\vOpenSession\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x14\n" +
 	"\x05nonce\x18\x02 \x01(\x06R\x05nonce\"\r\n" +
@@ -2294,7 +2433,7 @@ func file_metadata_proto_rawDescGZIP() []byte {
 	return file_metadata_proto_rawDescData
 }
 
-var file_metadata_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_metadata_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_metadata_proto_goTypes = []any{
 	(*OperationBatch)(nil), // 0: forebay.v1.OperationBatch
 	(*ResultBatch)(nil),    // 1: forebay.v1.ResultBatch
@@ -2306,70 +2445,73 @@ var file_metadata_proto_goTypes = []any{
 	(*BlockLocations)(nil), // 7: forebay.v1.BlockLocations
 	(*ListMounts)(nil),     // 8: forebay.v1.ListMounts
 	(*ListWorkers)(nil),    // 9: forebay.v1.ListWorkers
-	(*OpenSession)(nil),    // 10: forebay.v1.OpenSession
-	(*KeepSession)(nil),    // 11: forebay.v1.KeepSession
-	(*CreateFile)(nil),     // 12: forebay.v1.CreateFile
-	(*CompleteFile)(nil),   // 13: forebay.v1.CompleteFile
-	(*AbandonFile)(nil),    // 14: forebay.v1.AbandonFile
-	(*MakeDirectory)(nil),  // 15: forebay.v1.MakeDirectory
-	(*Rename)(nil),         // 16: forebay.v1.Rename
-	(*Remove)(nil),         // 17: forebay.v1.Remove
-	(*SetAttribute)(nil),   // 18: forebay.v1.SetAttribute
-	(*SetXattr)(nil),       // 19: forebay.v1.SetXattr
-	(*MountUfs)(nil),       // 20: forebay.v1.MountUfs
-	(*UnmountUfs)(nil),     // 21: forebay.v1.UnmountUfs
-	(*Free)(nil),           // 22: forebay.v1.Free
-	(*Persist)(nil),        // 23: forebay.v1.Persist
-	(*Load)(nil),           // 24: forebay.v1.Load
-	nil,                    // 25: forebay.v1.MountUfs.OptionsEntry
-	(*Identity)(nil),       // 26: forebay.v1.Identity
-	(*Error)(nil),          // 27: forebay.v1.Error
-	(*FileStatus)(nil),     // 28: forebay.v1.FileStatus
-	(*Mount)(nil),          // 29: forebay.v1.Mount
-	(*WorkerInfo)(nil),     // 30: forebay.v1.WorkerInfo
+	(*Placement)(nil),      // 10: forebay.v1.Placement
+	(*PlacedWorker)(nil),   // 11: forebay.v1.PlacedWorker
+	(*OpenSession)(nil),    // 12: forebay.v1.OpenSession
+	(*KeepSession)(nil),    // 13: forebay.v1.KeepSession
+	(*CreateFile)(nil),     // 14: forebay.v1.CreateFile
+	(*CompleteFile)(nil),   // 15: forebay.v1.CompleteFile
+	(*AbandonFile)(nil),    // 16: forebay.v1.AbandonFile
+	(*MakeDirectory)(nil),  // 17: forebay.v1.MakeDirectory
+	(*Rename)(nil),         // 18: forebay.v1.Rename
+	(*Remove)(nil),         // 19: forebay.v1.Remove
+	(*SetAttribute)(nil),   // 20: forebay.v1.SetAttribute
+	(*SetXattr)(nil),       // 21: forebay.v1.SetXattr
+	(*MountUfs)(nil),       // 22: forebay.v1.MountUfs
+	(*UnmountUfs)(nil),     // 23: forebay.v1.UnmountUfs
+	(*Free)(nil),           // 24: forebay.v1.Free
+	(*Persist)(nil),        // 25: forebay.v1.Persist
+	(*Load)(nil),           // 26: forebay.v1.Load
+	nil,                    // 27: forebay.v1.MountUfs.OptionsEntry
+	(*Identity)(nil),       // 28: forebay.v1.Identity
+	(*Error)(nil),          // 29: forebay.v1.Error
+	(*FileStatus)(nil),     // 30: forebay.v1.FileStatus
+	(*Mount)(nil),          // 31: forebay.v1.Mount
+	(*WorkerInfo)(nil),     // 32: forebay.v1.WorkerInfo
 }
 var file_metadata_proto_depIdxs = []int32{
-	26, // 0: forebay.v1.OperationBatch.identity:type_name -> forebay.v1.Identity
+	28, // 0: forebay.v1.OperationBatch.identity:type_name -> forebay.v1.Identity
 	2,  // 1: forebay.v1.OperationBatch.operations:type_name -> forebay.v1.Operation
 	3,  // 2: forebay.v1.ResultBatch.results:type_name -> forebay.v1.Result
-	27, // 3: forebay.v1.ResultBatch.error:type_name -> forebay.v1.Error
+	29, // 3: forebay.v1.ResultBatch.error:type_name -> forebay.v1.Error
 	4,  // 4: forebay.v1.Operation.get_status:type_name -> forebay.v1.GetStatus
 	5,  // 5: forebay.v1.Operation.list_status:type_name -> forebay.v1.ListStatus
 	6,  // 6: forebay.v1.Operation.locate_blocks:type_name -> forebay.v1.LocateBlocks
 	8,  // 7: forebay.v1.Operation.list_mounts:type_name -> forebay.v1.ListMounts
 	9,  // 8: forebay.v1.Operation.list_workers:type_name -> forebay.v1.ListWorkers
-	10, // 9: forebay.v1.Operation.open_session:type_name -> forebay.v1.OpenSession
-	11, // 10: forebay.v1.Operation.keep_session:type_name -> forebay.v1.KeepSession
-	12, // 11: forebay.v1.Operation.create_file:type_name -> forebay.v1.CreateFile
-	13, // 12: forebay.v1.Operation.complete_file:type_name -> forebay.v1.CompleteFile
-	15, // 13: forebay.v1.Operation.make_directory:type_name -> forebay.v1.MakeDirectory
-	16, // 14: forebay.v1.Operation.rename:type_name -> forebay.v1.Rename
-	17, // 15: forebay.v1.Operation.remove:type_name -> forebay.v1.Remove
-	18, // 16: forebay.v1.Operation.set_attribute:type_name -> forebay.v1.SetAttribute
-	19, // 17: forebay.v1.Operation.set_xattr:type_name -> forebay.v1.SetXattr
-	20, // 18: forebay.v1.Operation.mount:type_name -> forebay.v1.MountUfs
-	21, // 19: forebay.v1.Operation.unmount:type_name -> forebay.v1.UnmountUfs
-	22, // 20: forebay.v1.Operation.free:type_name -> forebay.v1.Free
-	23, // 21: forebay.v1.Operation.persist:type_name -> forebay.v1.Persist
-	24, // 22: forebay.v1.Operation.load:type_name -> forebay.v1.Load
-	14, // 23: forebay.v1.Operation.abandon_file:type_name -> forebay.v1.AbandonFile
-	27, // 24: forebay.v1.Result.error:type_name -> forebay.v1.Error
-	28, // 25: forebay.v1.Result.status:type_name -> forebay.v1.FileStatus
-	28, // 26: forebay.v1.Result.entries:type_name -> forebay.v1.FileStatus
+	12, // 9: forebay.v1.Operation.open_session:type_name -> forebay.v1.OpenSession
+	13, // 10: forebay.v1.Operation.keep_session:type_name -> forebay.v1.KeepSession
+	14, // 11: forebay.v1.Operation.create_file:type_name -> forebay.v1.CreateFile
+	15, // 12: forebay.v1.Operation.complete_file:type_name -> forebay.v1.CompleteFile
+	17, // 13: forebay.v1.Operation.make_directory:type_name -> forebay.v1.MakeDirectory
+	18, // 14: forebay.v1.Operation.rename:type_name -> forebay.v1.Rename
+	19, // 15: forebay.v1.Operation.remove:type_name -> forebay.v1.Remove
+	20, // 16: forebay.v1.Operation.set_attribute:type_name -> forebay.v1.SetAttribute
+	21, // 17: forebay.v1.Operation.set_xattr:type_name -> forebay.v1.SetXattr
+	22, // 18: forebay.v1.Operation.mount:type_name -> forebay.v1.MountUfs
+	23, // 19: forebay.v1.Operation.unmount:type_name -> forebay.v1.UnmountUfs
+	24, // 20: forebay.v1.Operation.free:type_name -> forebay.v1.Free
+	25, // 21: forebay.v1.Operation.persist:type_name -> forebay.v1.Persist
+	26, // 22: forebay.v1.Operation.load:type_name -> forebay.v1.Load
+	16, // 23: forebay.v1.Operation.abandon_file:type_name -> forebay.v1.AbandonFile
+	29, // 24: forebay.v1.Result.error:type_name -> forebay.v1.Error
+	30, // 25: forebay.v1.Result.status:type_name -> forebay.v1.FileStatus
+	30, // 26: forebay.v1.Result.entries:type_name -> forebay.v1.FileStatus
 	7,  // 27: forebay.v1.Result.blocks:type_name -> forebay.v1.BlockLocations
-	29, // 28: forebay.v1.Result.mounts:type_name -> forebay.v1.Mount
-	30, // 29: forebay.v1.Result.workers:type_name -> forebay.v1.WorkerInfo
-	7,  // 30: forebay.v1.CompleteFile.blocks:type_name -> forebay.v1.BlockLocations
-	25, // 31: forebay.v1.MountUfs.options:type_name -> forebay.v1.MountUfs.OptionsEntry
-	0,  // 32: forebay.v1.Metadata.Execute:input_type -> forebay.v1.OperationBatch
-	0,  // 33: forebay.v1.Metadata.Stream:input_type -> forebay.v1.OperationBatch
-	1,  // 34: forebay.v1.Metadata.Execute:output_type -> forebay.v1.ResultBatch
-	1,  // 35: forebay.v1.Metadata.Stream:output_type -> forebay.v1.ResultBatch
-	34, // [34:36] is the sub-list for method output_type
-	32, // [32:34] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	31, // 28: forebay.v1.Result.mounts:type_name -> forebay.v1.Mount
+	32, // 29: forebay.v1.Result.workers:type_name -> forebay.v1.WorkerInfo
+	11, // 30: forebay.v1.Placement.workers:type_name -> forebay.v1.PlacedWorker
+	7,  // 31: forebay.v1.CompleteFile.blocks:type_name -> forebay.v1.BlockLocations
+	27, // 32: forebay.v1.MountUfs.options:type_name -> forebay.v1.MountUfs.OptionsEntry
+	0,  // 33: forebay.v1.Metadata.Execute:input_type -> forebay.v1.OperationBatch
+	0,  // 34: forebay.v1.Metadata.Stream:input_type -> forebay.v1.OperationBatch
+	1,  // 35: forebay.v1.Metadata.Execute:output_type -> forebay.v1.ResultBatch
+	1,  // 36: forebay.v1.Metadata.Stream:output_type -> forebay.v1.ResultBatch
+	35, // [35:37] is the sub-list for method output_type
+	33, // [33:35] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_metadata_proto_init() }
@@ -2400,14 +2542,14 @@ func file_metadata_proto_init() {
 		(*Operation_Load)(nil),
 		(*Operation_AbandonFile)(nil),
 	}
-	file_metadata_proto_msgTypes[18].OneofWrappers = []any{}
+	file_metadata_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_metadata_proto_rawDesc), len(file_metadata_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

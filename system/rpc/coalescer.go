@@ -29,6 +29,8 @@ type CoalescerConfig struct {
 	QueueOperations int           // operations waiting and in flight; further callers wait
 	CallTimeout     time.Duration // what the server is told when a caller has no deadline
 	ProbeInterval   time.Duration // of silence before the server is asked whether it lives; it has twice that to answer
+	// Observe, if set, sees every answer before its callers do, from any task. It must not wait, nor change the answer.
+	Observe func(answer *pb.ResultBatch)
 }
 
 // withDefaults replaces what is zero or negative.
@@ -88,7 +90,8 @@ type Coalescer struct {
 	stream   *callStream            // nil when there is none
 	sending  bool                   // a sender task runs (INV-4)
 	lastID   uint64
-	answers  uint64 // received so far
+	answers  uint64     // received so far
+	begun    host.Event // set when a batch is sent; nil while no watch waits for one
 	closed   bool
 }
 
@@ -242,6 +245,10 @@ func (c *Coalescer) take(stream *callStream) (id uint64, b *callBatch, more bool
 	}
 	c.lastID++
 	c.inFlight[c.lastID] = b
+	if c.begun != nil {
+		c.begun.Set()
+		c.begun = nil
+	}
 	return c.lastID, b, true
 }
 

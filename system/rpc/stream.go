@@ -75,6 +75,7 @@ func (c *Coalescer) answered(answer *pb.ResultBatch) error {
 	if b == nil {
 		return dfs.Errorf(dfs.Unavailable, "call master", "", "it answered batch %d, which was not asked", answer.BatchId)
 	}
+	c.observe(answer)
 	err := ErrorFromProto(answer.Error)
 	if err == nil && len(answer.Results) != len(b.operations) {
 		err = dfs.Errorf(dfs.Unknown, "call master", "", "it gave %d results for %d operations: see its log",
@@ -84,17 +85,40 @@ func (c *Coalescer) answered(answer *pb.ResultBatch) error {
 	return nil
 }
 
+// observe shows an answer to whom the configuration names.
+func (c *Coalescer) observe(answer *pb.ResultBatch) {
+	if c.cfg.Observe != nil {
+		c.cfg.Observe(answer)
+	}
+}
+
 // watch breaks the stream when the server owes answers, gives none, and does not answer a probe either. A server that is
 // merely slow answers the probe, which is a batch without operations beside the stream.
 //
 // Answers are counted, not timed: a stream on which anything came in the last interval is no silent one, however long its
 // slowest batch takes.
+//
+// It sleeps only while the server owes something: thousands of idle clients cost nobody a timer.
 func (c *Coalescer) watch(ctx context.Context, stream *callStream) {
-	before := uint64(0)
-	for c.h.Sleep(ctx, c.cfg.ProbeInterval) == nil {
+	for {
+		c.mu.Lock()
+		before, owes := c.answers, len(c.inFlight) > 0
+		if !owes && c.begun == nil {
+			c.begun = c.h.NewEvent()
+		}
+		begun := c.begun
+		c.mu.Unlock()
+		if !owes {
+			if begun.Wait(ctx) != nil {
+				return
+			}
+			continue
+		}
+		if c.h.Sleep(ctx, c.cfg.ProbeInterval) != nil {
+			return
+		}
 		c.mu.Lock()
 		silent := len(c.inFlight) > 0 && c.answers == before
-		before = c.answers
 		c.mu.Unlock()
 		if silent && !c.alive(ctx) {
 			stream.cancel()
@@ -180,6 +204,7 @@ func (c *Coalescer) Call(ctx context.Context, batch *pb.OperationBatch) (*pb.Res
 	answer, err := c.master.Execute(inner, batch)
 	switch {
 	case err == nil:
+		c.observe(answer)
 		return answer, nil
 	case silent.IsSet() && ctx.Err() == nil:
 		return nil, dfs.Errorf(dfs.Unavailable, "call master", "", "it answers neither the call nor a probe: it is paused or cut off")

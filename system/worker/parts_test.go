@@ -371,3 +371,24 @@ func TestCopyRemote(t *testing.T) {
 		t.Errorf("without other workers: %v", err)
 	}
 }
+
+// TestUntilNext: a worker heeds the master's patience, within a bound, but not while it has something to tell.
+func TestUntilNext(t *testing.T) {
+	w := &Worker{c: Config{HeartbeatInterval: time.Second}}
+	news := []*proto.HeldFile{{}}
+	for _, test := range []struct {
+		unsent pending
+		want   time.Duration
+	}{
+		{pending{}, time.Second},
+		{pending{patience: 300 * time.Millisecond}, time.Second},
+		{pending{patience: 3 * time.Second}, 3 * time.Second},
+		{pending{patience: time.Hour}, maxPatience},
+		{pending{patience: 3 * time.Second, added: news}, time.Second},
+		{pending{patience: 3 * time.Second, removed: news}, time.Second},
+	} {
+		if got := w.untilNext(&test.unsent); got != test.want {
+			t.Errorf("%+v: %v, want %v", test.unsent, got, test.want)
+		}
+	}
+}

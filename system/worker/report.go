@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
-	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/worker/blockstore"
 )
@@ -28,13 +27,17 @@ const (
 type pending struct {
 	added, removed []*proto.HeldFile
 	results        []*proto.PersistResult
+	patience       time.Duration // that the master asked for
 }
 
-// reportLoop keeps the master informed: registration when it asks for one, else a heartbeat each interval.
+// maxPatience bounds what a master may ask for between two heartbeats.
+const maxPatience = 10 * time.Second
+
+// reportLoop keeps the master informed: registration when it asks for one, else a heartbeat each interval, or at the longer
+// one that the master asks for, unless there is more to tell.
 // It is one task, so reports never overtake each other. After a failure it waits for about a second, by chance shorter
 // or longer, so that a thousand workers do not come back to a new leader in one moment.
 func (w *Worker) reportLoop() {
-	ticker := host.NewTicker(w.h, w.c.HeartbeatInterval)
 	var lease uint64
 	var unsent pending
 	failures := 0
@@ -51,10 +54,16 @@ func (w *Worker) reportLoop() {
 			_ = w.h.Sleep(w.ctx, retryPause/2+time.Duration(w.h.Rand().Int64N(int64(retryPause))))
 			continue
 		}
-		if ticker.Wait(w.ctx) != nil {
-			return
-		}
+		_ = w.h.Sleep(w.ctx, w.untilNext(&unsent))
 	}
+}
+
+// untilNext is how long the next heartbeat may wait.
+func (w *Worker) untilNext(unsent *pending) time.Duration {
+	if len(unsent.added) > 0 || len(unsent.removed) > 0 {
+		return w.c.HeartbeatInterval
+	}
+	return max(w.c.HeartbeatInterval, min(unsent.patience, maxPatience))
 }
 
 // noteOutcome logs the first of a row of failures, then every hundredth, and the end of the row.
@@ -146,7 +155,7 @@ func (w *Worker) heartbeat(lease uint64, unsent *pending) (uint64, error) {
 	if response.Register {
 		return 0, nil
 	}
-	*unsent = pending{added: restAdded, removed: restRemoved}
+	*unsent = pending{added: restAdded, removed: restRemoved, patience: time.Duration(response.NextNs)}
 	w.obey(w.ctx, response.Commands)
 	return lease, nil
 }

@@ -1,7 +1,6 @@
 package workerregistry
 
 import (
-	"slices"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -15,6 +14,18 @@ const maxCommands = 20_000
 // commandsPerHeartbeat bounds one answer.
 const commandsPerHeartbeat = 2_000
 
+// maxHeartbeats is how many heartbeats a second the master wants, whatever the number of workers: a call costs it tens of
+// microseconds.
+const maxHeartbeats = 1_000
+
+// Patience is how long a worker may take to its next heartbeat: what keeps all of them within maxHeartbeats, but at most a
+// sixth of the time after which it would be lost.
+func (r *Registry) Patience() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return min(time.Duration(len(r.workers))*time.Second/maxHeartbeats, r.lostAfter/6)
+}
+
 // Heartbeat notes that a worker lives, and takes what it is to be told. ok is false when it must register. Commands
 // are taken out as they are answered, the oldest first; an answer that is lost on the wire loses them, which the
 // caller's protocol makes up for.
@@ -27,21 +38,15 @@ func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (comman
 	}
 	w.lastSeen = now
 	if len(req.Tiers) > 0 {
-		if !sameOffer(w.info.Tiers, req.Tiers) {
-			r.version++
-		}
+		changed := capacity(w.info) != capacity(&proto.WorkerInfo{Tiers: req.Tiers})
 		w.info.Tiers = req.Tiers
+		if changed {
+			r.place(w)
+		}
 	}
 	n := min(len(w.commands), commandsPerHeartbeat)
 	commands, w.commands = w.commands[:n:n], w.commands[n:]
 	return commands, true
-}
-
-// sameOffer tells whether two reports of a worker's tiers differ in use alone.
-func sameOffer(a, b []*proto.TierInfo) bool {
-	return slices.EqualFunc(a, b, func(x, y *proto.TierInfo) bool {
-		return x.Name == y.Name && x.CapacityBytes == y.CapacityBytes && x.Failed == y.Failed
-	})
 }
 
 // Tell queues a command for a live worker. A worker that is not live is told nothing: it registers before anything

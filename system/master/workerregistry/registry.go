@@ -27,6 +27,7 @@ type worker struct {
 	complete bool // its whole block list has arrived
 	commands []*proto.WorkerCommand
 	overflow bool
+	placed   uint64 // what it counts for in sum (INV-4)
 }
 
 // Registry is safe for concurrent use.
@@ -38,7 +39,8 @@ type Registry struct {
 	mu      sync.Mutex
 	workers map[dfs.WorkerID]*worker
 	leases  uint64
-	version uint64 // counts changes of what placement depends on
+	sum     uint64 // INV-4
+	last    placement
 }
 
 // New makes an empty registry; a worker that is silent for lostAfter is lost.
@@ -53,11 +55,14 @@ func (r *Registry) Begin(info *proto.WorkerInfo, now time.Time) uint64 {
 	defer r.mu.Unlock()
 	r.leases++
 	w := &worker{info: info, lease: r.leases, lastSeen: now, live: true}
-	if old := r.workers[dfs.WorkerID(info.Id)]; old != nil && !old.overflow {
-		w.commands = old.commands
+	if old := r.workers[dfs.WorkerID(info.Id)]; old != nil {
+		if !old.overflow {
+			w.commands = old.commands
+		}
+		r.unplace(old)
 	}
 	r.workers[dfs.WorkerID(info.Id)] = w
-	r.version++
+	r.place(w)
 	return w.lease
 }
 
@@ -79,7 +84,6 @@ func (r *Registry) Complete(id dfs.WorkerID, lease uint64, now time.Time) bool {
 		return false
 	}
 	w.complete, w.lastSeen = true, now
-	r.version++
 	return true
 }
 
@@ -117,12 +121,11 @@ func (r *Registry) Expire(now time.Time) []dfs.WorkerID {
 	for id, w := range r.workers {
 		if w.live && now.Sub(w.lastSeen) > r.lostAfter {
 			w.live, w.complete, w.commands = false, false, nil
-			r.version++
+			r.place(w)
 			lost = append(lost, id)
 		}
 		if !w.live && now.Sub(w.lastSeen) > forgetAfter {
 			delete(r.workers, id)
-			r.version++
 		}
 	}
 	sort.Slice(lost, func(i, j int) bool { return lost[i] < lost[j] })
@@ -151,14 +154,6 @@ func (r *Registry) Settled() bool {
 	return len(r.workers) > 0
 }
 
-// Version changes when a worker comes, goes, or changes the capacity that it offers; not with each heartbeat. Thousands of
-// clients ask for the list again and again, and hardly ever is there anything new in it.
-func (r *Registry) Version() uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.version
-}
-
 // List tells about every known worker, by id.
 func (r *Registry) List() []*proto.WorkerInfo {
 	r.mu.Lock()
@@ -179,5 +174,5 @@ func (r *Registry) Reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.workers)
-	r.version++
+	r.sum = 0
 }

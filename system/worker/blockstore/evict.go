@@ -6,19 +6,28 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// evictInterval is how often the evictor looks without being asked.
-const evictInterval = time.Second
+// evictInterval is how often the evictor looks without being asked while a tier has not enough room: what a reader lets go of
+// may be evicted then. With room everywhere whoever takes the last of it wakes the evictor.
+const (
+	evictInterval     = time.Second
+	idleEvictInterval = 30 * time.Second
+)
 
 // evictLoop keeps every tier under its high watermark, and gives waiting writers room.
 // It is one task, so that two do not evict twice for the same want; whoever needs room wakes it through kick, which
 // holds one wish: the loop looks at all tiers each time.
 func (s *Store) evictLoop() {
+	pause := evictInterval
 	for s.ctx.Err() == nil {
-		ctx, cancel := s.h.WithTimeout(s.ctx, evictInterval)
+		ctx, cancel := s.h.WithTimeout(s.ctx, pause)
 		_, _ = s.kick.Recv(ctx)
 		cancel()
-		for i := range s.tiers {
+		pause = idleEvictInterval
+		for i, t := range s.tiers {
 			s.evictTier(i)
+			if t.OverLow() {
+				pause = evictInterval
+			}
 		}
 	}
 }
