@@ -18,6 +18,7 @@ github.com/forebay/forebay/cmd/forebay-lab/main.go:1.1,2.2 1000 1
 github.com/forebay/forebay/system/worker/w.go:1.1,2.2 7 1
 github.com/forebay/forebay/system/worker/w.go:3.1,4.2 3 0
 github.com/forebay/forebay/system/client/c.go:1.1,2.2 10 1
+github.com/forebay/forebay/system/client/c.go:1.1,2.2 10 0
 `
 
 // TestProfile: statements are summed by package and by group; a block that one run has executed and another not is executed;
