@@ -67,6 +67,7 @@ func (s *Scheduler) WithTimeout(ctx Context, now time.Time, d time.Duration) (Co
 		c.deadline, c.bounded = at, true
 		if c.err == nil {
 			c.timer = s.After(d, func() { c.end(context.DeadlineExceeded) })
+			c.timer.group = s.owner()
 		}
 	}
 	return c, func() { c.end(context.Canceled) }

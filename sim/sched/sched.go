@@ -108,8 +108,9 @@ func (s *Scheduler) Stop() { s.stopped = true }
 // It belongs to no task: the death of the task that set it does not stop it, and whoever must not hear of it then
 // stops it or asks for the life it was set in.
 type Timer struct {
-	s    *Scheduler
-	fire func() // nil: fired or stopped
+	s     *Scheduler
+	fire  func() // nil: fired or stopped
+	group *Group // it is late when that is paused; nil: nobody's
 }
 
 // Stop makes sure that the callback does not run; nothing happens when it did.
@@ -162,6 +163,10 @@ func (s *Scheduler) Run(limit time.Duration) error {
 			return s.fault
 		}
 	}
+	if !s.stopped && s.holds() {
+		s.now = max(s.now, int64(limit))
+		return s.fault
+	}
 	if !s.stopped {
 		return s.deadlock()
 	}
@@ -176,6 +181,9 @@ func (s *Scheduler) step(e event) {
 		if e.timer != nil || e.sleep {
 			s.events.stale--
 		}
+		return
+	}
+	if s.hold(e) {
 		return
 	}
 	s.now = max(s.now, e.at)

@@ -42,6 +42,10 @@ type Group struct {
 	dead  bool
 	first *Task
 	tasks int
+
+	paused  bool
+	held    []event // what came up meanwhile
+	resumes int
 }
 
 // NewGroup makes an empty group.
@@ -108,7 +112,7 @@ func (g *Group) Kill() {
 	if g.s.current != nil {
 		panic("sched: Kill called by a task: use After")
 	}
-	g.dead = true
+	g.dead, g.paused, g.held = true, false, nil
 	for g.first != nil {
 		t := g.first
 		g.remove(t)

@@ -32,8 +32,8 @@ func (c DiskConfig) withDefaults() DiskConfig {
 // disk is a node's file system in memory. A crash takes it back to what was synced, and of the rest a part that the seed
 // chooses (crash.go). Its operations take no time where they happen, since callers may hold a lock: they are charged to the task
 // (sched.Spend), after what others had the disk do before.
-// Left out: a disk that is full (fault wrappers do that), errors of reading and writing, bits that rot, and a
-// cache of pages: each read is charged as if it came from the disk. Reads and writes share one rate and one queue.
+// What goes wrong with it besides is in diskfault.go. Left out: a cache of pages (each read is charged as if it came from
+// the disk). Reads and writes share one rate and one queue.
 type disk struct {
 	vfs.FS
 	w    *World
@@ -41,6 +41,8 @@ type disk struct {
 	rng  *rand.Rand
 	cfg  DiskConfig
 	free int64 // when it has done all that was asked
+
+	faults diskFaults
 	// renames and creations that no sync of a directory confirmed, in their order: the last maxRenames of them. Of older ones a crash
 	// treats the two names as if one was removed and another made.
 	renames []renamed
@@ -63,7 +65,7 @@ func newDisk(w *World, name string, cfg DiskConfig) *disk {
 // asked first. A crash frees it.
 func (d *disk) use(fixed time.Duration, bytes int) {
 	now := int64(d.w.Sched.Elapsed())
-	d.free = max(d.free, now) + int64(fixed) + int64(float64(bytes)/d.cfg.Rate*1e9)
+	d.free = max(d.free, now) + d.faults.slowed(float64(fixed)+float64(bytes)/d.cfg.Rate*1e9)
 	d.w.Sched.Spend(time.Duration(d.free - now))
 }
 
@@ -155,20 +157,32 @@ type diskFile struct {
 
 // Read implements vfs.File.
 func (f *diskFile) Read(p []byte) (int, error) {
+	if err := f.d.faults.reading(); err != nil {
+		return 0, err
+	}
 	n, err := f.File.Read(p)
 	f.d.use(f.d.cfg.Op, n)
+	f.d.faults.read(p[:n])
 	return n, err
 }
 
 // ReadAt implements vfs.File.
 func (f *diskFile) ReadAt(p []byte, offset int64) (int, error) {
+	if err := f.d.faults.reading(); err != nil {
+		return 0, err
+	}
 	n, err := f.File.ReadAt(p, offset)
 	f.d.use(f.d.cfg.Op, n)
+	f.d.faults.read(p[:n])
 	return n, err
 }
 
 // Write implements vfs.File: into memory; the disk works when it is synced.
 func (f *diskFile) Write(p []byte) (int, error) {
+	p, err := f.d.faults.writing(p)
+	if err != nil {
+		return 0, err
+	}
 	n, err := f.File.Write(p)
 	f.unsynced += n
 	return n, err
@@ -176,6 +190,10 @@ func (f *diskFile) Write(p []byte) (int, error) {
 
 // WriteAt implements vfs.File.
 func (f *diskFile) WriteAt(p []byte, offset int64) (int, error) {
+	p, err := f.d.faults.writing(p)
+	if err != nil {
+		return 0, err
+	}
 	n, err := f.File.WriteAt(p, offset)
 	f.unsynced += n
 	return n, err
@@ -186,6 +204,9 @@ func (f *diskFile) WriteAt(p []byte, offset int64) (int, error) {
 // it for nothing. It takes effect at once and is paid for after, so that a crash during the time that it takes
 // finds the content synced: callers lose the acknowledgement, never the reverse.
 func (f *diskFile) Sync() error {
+	if err := f.d.faults.syncing(); err != nil {
+		return err
+	}
 	f.d.use(f.d.cfg.Sync, f.unsynced)
 	f.unsynced = 0
 	f.confirm()
@@ -234,6 +255,9 @@ func (d *disk) commit(dir string) {
 
 // SyncData implements vfs.File.
 func (f *diskFile) SyncData() error {
+	if err := f.d.faults.syncing(); err != nil {
+		return err
+	}
 	f.d.use(f.d.cfg.Sync, f.unsynced)
 	f.unsynced = 0
 	f.confirm()

@@ -43,8 +43,7 @@ import (
 )
 
 // World is a set of nodes in one virtual time.
-// Left out: clocks that drift (they have a constant skew), memory that runs out, and processes that slow down or
-// stop without dying. It is used between runs and by the tasks and timers of its scheduler, and so needs no lock.
+// Left out: memory that runs out, and processes that slow down. It is used between runs and by the tasks and timers of its scheduler, and so needs no lock.
 type World struct {
 	Sched *sched.Scheduler
 	Net   *Net
@@ -92,7 +91,7 @@ type Node struct {
 	nic   *nic
 	disk  *disk
 	cores []int64 // busy until
-	skew  time.Duration
+	clock clock
 	life  int // of the process: a crash begins the next
 
 	group   *sched.Group
@@ -156,18 +155,15 @@ func (n *Node) Name() string { return n.name }
 // Alive tells whether its process runs.
 func (n *Node) Alive() bool { return !n.group.Dead() }
 
-// SetSkew makes the node's clock differ from the world's.
-// Only Now and the deadlines that it is asked for see it: sleeps and timeouts are spans, as on a machine with a
-// monotonic clock.
-func (n *Node) SetSkew(d time.Duration) { n.skew = d }
-
 // Now implements host.Host.
 func (n *Node) Now() time.Time {
-	return time.Unix(sched.Epoch, 0).Add(n.w.Sched.Elapsed() + n.skew)
+	return time.Unix(sched.Epoch, 0).Add(n.w.Sched.Elapsed() + n.Skew())
 }
 
 // Sleep implements host.Host.
-func (n *Node) Sleep(ctx context.Context, d time.Duration) error { return n.w.Sched.Sleep(ctx, d) }
+func (n *Node) Sleep(ctx context.Context, d time.Duration) error {
+	return n.w.Sched.Sleep(ctx, n.clock.span(d))
+}
 
 // Go implements host.Host.
 func (n *Node) Go(name string, task func()) { n.group.Go(name, task) }
@@ -182,7 +178,8 @@ func (n *Node) WithCancel(ctx context.Context) (context.Context, context.CancelF
 
 // WithTimeout implements host.Host.
 func (n *Node) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return n.w.Sched.WithTimeout(ctx, n.Now(), d)
+	span := n.clock.span(d)
+	return n.w.Sched.WithTimeout(ctx, n.Now().Add(d-span), span)
 }
 
 // Rand implements host.Host.
