@@ -233,10 +233,10 @@ func TestCallWatchesTheMaster(t *testing.T) {
 	defer close(hung)
 	m := &echoMaster{h: h, inFlight: 4, delay: func(*pb.OperationBatch) time.Duration { <-hung; return 0 }}
 	stub, _ := start(t, m)
-	c := rpc.NewCoalescer(h, stub, rpc.CoalescerConfig{ProbeInterval: 20 * time.Millisecond})
+	c := rpc.NewCoalescer(h, stub, rpc.CoalescerConfig{ProbeInterval: 150 * time.Millisecond}) // twice that to answer a probe
 	defer c.Close()
 	call := &pb.OperationBatch{TimeoutNs: int64(time.Minute), Operations: []*pb.Operation{statOf("/a")}}
-	slow, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	slow, cancel := context.WithTimeout(context.Background(), 900*time.Millisecond)
 	defer cancel()
 	if _, err := c.Call(slow, call); !dfs.IsKind(err, dfs.DeadlineExceeded) {
 		t.Errorf("a slow master: %v, want the caller's own deadline", err)
