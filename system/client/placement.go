@@ -82,6 +82,23 @@ func newRing(workers []Worker) *ring {
 	return r
 }
 
+// joined is this ring with the workers that only other has; other may be nil. A new leader learns of workers one after the
+// other; until it knows them, those that the one before knew are more likely to live than not.
+func (r *ring) joined(other *ring) *ring {
+	var more []Worker
+	if other != nil {
+		for _, w := range other.workers {
+			if _, ok := r.byID[w.ID]; !ok {
+				more = append(more, w)
+			}
+		}
+	}
+	if len(more) == 0 {
+		return r
+	}
+	return newRing(append(slices.Clone(r.workers), more...))
+}
+
 // mix is the finalizer of splitmix64: every input bit changes every output bit with even odds.
 func mix(x uint64) uint64 {
 	x ^= x >> 30

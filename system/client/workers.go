@@ -33,7 +33,7 @@ type workerList struct {
 
 	mu       sync.Mutex
 	live     *ring  // nil: none was loaded yet
-	version  uint64 // of live; 0: none
+	version  uint64 // of live; 0: none, or it is no master's list as it was
 	loaded   time.Time
 	patient  time.Time            // until then the list serves as it is: no master gave a newer one
 	stale    bool                 // a failure was seen since, or another version was told of
@@ -147,14 +147,19 @@ func (w *workerList) load(ctx context.Context) (*ring, error) {
 	if err != nil {
 		return nil, dfs.Wrap(err, "list workers", "")
 	}
-	if known == 0 || result.WorkersVersion != known {
+	version := result.WorkersVersion
+	if known == 0 || version != known {
+		old := live
 		if live, err = rings.get(result.Placement); err != nil {
 			return nil, err
+		}
+		if result.WorkersPartial {
+			live, version = live.joined(old), 0 // no master's list: the next question is for all of it
 		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.live, w.version, w.loaded, w.stale = live, result.WorkersVersion, w.c.h.Now(), false
+	w.live, w.version, w.loaded, w.stale = live, version, w.c.h.Now(), false
 	return live, nil
 }
 

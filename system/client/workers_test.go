@@ -395,3 +395,34 @@ func TestWorkersVersionTold(t *testing.T) {
 		}
 	})
 }
+
+// TestPartialPlacement: what a new leader does not know of yet is kept beside what it knows, and asked for again, until it says
+// that its list is whole; without a list of its own a client goes on with what there is.
+func TestPartialPlacement(t *testing.T) {
+	list, partial := "", true
+	script := func(context.Context, *pb.OperationBatch) (*pb.ResultBatch, error) {
+		all, err := workersAnswer(list)
+		all.Results[0].WorkersPartial = partial
+		return all, err
+	}
+	inVirtualTime(t, Config{WorkerListAge: 2 * time.Second}, scripts{script}, func(h host.Host, c *Client, _ []*fakeMaster) {
+		ctx, w := context.Background(), c.core.workers
+		for i, step := range []struct {
+			list    string
+			partial bool
+			want    string
+		}{
+			{"", true, ""}, {"B", true, "B"}, {"AB", false, "AB"}, // a cluster that starts
+			{"", true, "AB"}, {"C", true, "CAB"}, {"AC", true, "ACB"}, // a leader that has just been elected
+			{"AC", false, "AC"}, // B did not come back
+			{"", false, ""},     // nobody lives, says one who knows
+		} {
+			list, partial = step.list, step.partial
+			_ = h.Sleep(ctx, 2*time.Second)
+			live, err := w.get(ctx)
+			if err != nil || names(live.workers) != step.want {
+				t.Fatalf("step %d: %s, %v, want %s", i, names(live.workers), err, step.want)
+			}
+		}
+	})
+}

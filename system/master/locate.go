@@ -79,5 +79,5 @@ func (l *leadership) locateBlock(b dfs.BlockID) *proto.BlockLocations {
 // starting tells whether the block map is still being filled: what it lacks may yet be reported. It lasts for
 // SafeStart, and longer while any live worker has not sent all of its blocks.
 func (l *leadership) starting() bool {
-	return l.m.h.Now().Sub(l.since) < l.m.cfg.SafeStart || !l.m.workers.Settled()
+	return l.young() || !l.m.workers.Settled()
 }

@@ -49,7 +49,7 @@ func (m *Master) execute(ctx context.Context, b *proto.OperationBatch) *proto.Re
 		Session: dfs.SessionID(b.Session), AckedBelow: b.AckedBelow,
 	}}
 	x.run(b.Operations)
-	return &proto.ResultBatch{Results: x.results, WorkersVersion: m.workers.Version()}
+	return &proto.ResultBatch{Results: x.results, WorkersVersion: l.workersVersion()}
 }
 
 // refuse is the answer to a batch of which nothing was tried.

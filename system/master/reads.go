@@ -117,7 +117,19 @@ func (l *leadership) listWorkers(op *proto.ListWorkers) *proto.Result {
 	if op.Known == version {
 		placement = nil
 	}
-	return &proto.Result{Placement: placement, WorkersVersion: version}
+	return &proto.Result{Placement: placement, WorkersVersion: version, WorkersPartial: l.young()}
+}
+
+// young tells whether workers may not have found this leader yet: what it does not know of may live all the same.
+func (l *leadership) young() bool { return l.m.h.Now().Sub(l.since) < l.m.cfg.SafeStart }
+
+// workersVersion is what answers tell of the placement. A young leader tells nothing: its registry begins empty, and clients
+// that heard of that would give up lists that are better than its own.
+func (l *leadership) workersVersion() uint64 {
+	if l.young() {
+		return 0
+	}
+	return l.m.workers.Version()
 }
 
 // workerInfos is the registry's list with the number of blocks that the map has of each. The two are read one after

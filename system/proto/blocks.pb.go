@@ -347,7 +347,7 @@ type HeartbeatResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Register      bool                   `protobuf:"varint,1,opt,name=register,proto3" json:"register,omitempty"` // the master does not know this worker: register anew
 	Commands      []*WorkerCommand       `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
-	NextNs        int64                  `protobuf:"varint,3,opt,name=next_ns,json=nextNs,proto3" json:"next_ns,omitempty"` // a worker without news need not come back sooner: with thousands of them the master asks for patience
+	NextNs        int64                  `protobuf:"varint,3,opt,name=next_ns,json=nextNs,proto3" json:"next_ns,omitempty"` // a worker that has told everything need not come back sooner: with thousands of them the master asks for patience
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

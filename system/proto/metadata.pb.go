@@ -110,7 +110,7 @@ type ResultBatch struct {
 	BatchId uint64                 `protobuf:"varint,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"`
 	Results []*Result              `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
 	Error   *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // the whole batch was refused
-	// Of the placement that the leader would give now; 0: not told. Who has this one need not ask for it.
+	// Of the placement that the leader would give now; 0: not told, as by a leader that is new. Who has this one need not ask.
 	WorkersVersion uint64 `protobuf:"varint,4,opt,name=workers_version,json=workersVersion,proto3" json:"workers_version,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -567,6 +567,8 @@ type Result struct {
 	// the placement is left out: the caller's is as good.
 	WorkersVersion uint64 `protobuf:"varint,10,opt,name=workers_version,json=workersVersion,proto3" json:"workers_version,omitempty"`
 	Placement      []byte `protobuf:"bytes,11,opt,name=placement,proto3" json:"placement,omitempty"` // a Placement, encoded: it is encoded once for thousands of clients
+	// The leader is new, and workers may still have to register: who knows of others goes on with them too.
+	WorkersPartial bool `protobuf:"varint,12,opt,name=workers_partial,json=workersPartial,proto3" json:"workers_partial,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -676,6 +678,13 @@ func (x *Result) GetPlacement() []byte {
 		return x.Placement
 	}
 	return nil
+}
+
+func (x *Result) GetWorkersPartial() bool {
+	if x != nil {
+		return x.WorkersPartial
+	}
+	return false
 }
 
 type GetStatus struct {
@@ -2264,7 +2273,7 @@ const file_metadata_proto_rawDesc = "" +
 	"\apersist\x18( \x01(\v2\x13.forebay.v1.PersistH\x00R\apersist\x12&\n" +
 	"\x04load\x18) \x01(\v2\x10.forebay.v1.LoadH\x00R\x04load\x12<\n" +
 	"\fabandon_file\x18* \x01(\v2\x17.forebay.v1.AbandonFileH\x00R\vabandonFileB\x06\n" +
-	"\x04kind\"\xba\x03\n" +
+	"\x04kind\"\xe3\x03\n" +
 	"\x06Result\x12'\n" +
 	"\x05error\x18\x01 \x01(\v2\x11.forebay.v1.ErrorR\x05error\x12.\n" +
 	"\x06status\x18\x02 \x01(\v2\x16.forebay.v1.FileStatusR\x06status\x120\n" +
@@ -2278,7 +2287,8 @@ const file_metadata_proto_rawDesc = "" +
 	"\x05count\x18\t \x01(\x03R\x05count\x12'\n" +
 	"\x0fworkers_version\x18\n" +
 	" \x01(\x04R\x0eworkersVersion\x12\x1c\n" +
-	"\tplacement\x18\v \x01(\fR\tplacement\"\x87\x01\n" +
+	"\tplacement\x18\v \x01(\fR\tplacement\x12'\n" +
+	"\x0fworkers_partial\x18\f \x01(\bR\x0eworkersPartial\"\x87\x01\n" +
 	"\tGetStatus\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1c\n" +
 	"\tlocations\x18\x02 \x01(\bR\tlocations\x12#\n" +

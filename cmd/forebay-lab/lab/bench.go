@@ -56,7 +56,7 @@ and creates unary, coalesced and batched; cold and warm reads; writes by type). 
 			}
 			rec := record.New("first-slice", cmd.ErrOrStderr())
 			for _, p := range parts {
-				if len(only) > 0 && !slices.Contains(only, p.name) {
+				if len(only) > 0 && !slices.Contains(only, p.name) || match != "" && p.name == "data" {
 					continue
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "bench: %s\n", p.name)

@@ -149,7 +149,11 @@ func (s segmentFS) Create(dir, name string, size uint64) (types.WritableFile, er
 	if err := preallocate(f, int64(size)); err != nil {
 		return nil, errors.Join(err, f.Close(), s.fs.Remove(path))
 	}
-	return newSegmentFile(f, s.fs, dir)
+	made, err := newSegmentFile(f, s.fs, dir)
+	if err != nil { // else the name would stay taken
+		return nil, errors.Join(err, s.fs.Remove(path))
+	}
+	return made, nil
 }
 
 // Delete implements types.VFS.
