@@ -99,17 +99,22 @@ func (s *shell) prints(parts []string, args ...string) {
 	}
 }
 
-// waits runs a command until it prints the part, for 20 s at most.
+// waits runs a command until it prints the part, for 20 s at most. That nobody answers yet is what it waits out, too; every other
+// failure is one.
 func (s *shell) waits(part string, args ...string) {
 	s.t.Helper()
-	out := ""
+	code, out, errs := 0, "", ""
 	for range 400 {
-		if out = s.ok(args...); strings.Contains(out, part) {
+		code, out, errs = forebay(s.t, s.environ, args...)
+		switch {
+		case code == exitOK && strings.Contains(out, part):
 			return
+		case code != exitOK && code != exitUnavailable:
+			s.t.Fatalf("forebay %q: code %d\n%s", args, code, errs)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	s.t.Errorf("forebay %q does not come to print %q:\n%s", args, part, out)
+	s.t.Fatalf("forebay %q does not come to print %q: code %d\n%s%s", args, part, code, out, errs)
 }
 
 func localTree(t *testing.T) (dir string) {
