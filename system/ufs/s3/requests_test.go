@@ -2,7 +2,9 @@ package s3_test
 
 import (
 	"context"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -82,5 +84,33 @@ func TestKeyLimit(t *testing.T) {
 	}
 	if got := ufstest.Get(t.Context(), t, s, at, 0, 10); string(got) != "x" {
 		t.Errorf("at the limit: %q", got)
+	}
+}
+
+// TestMarkersHaveNoBody: a directory's marker is sent without any body, and signed as such: a server that answers before it has
+// read one, and closes, breaks the connection under the sender.
+func TestMarkersHaveNoBody(t *testing.T) {
+	const nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	server := s3fake.Start(t)
+	s := openFake(t, server, "s3://bucket")
+	server.Put("d/o", "content")
+	var markers atomic.Int32
+	server.Fail(func(r *http.Request) *s3fake.Failure {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/") {
+			markers.Add(1)
+			if sum := r.Header.Get("X-Amz-Content-Sha256"); r.ContentLength != 0 || sum != nothing {
+				t.Errorf("%s: %d bytes, signed as %q", r.URL.Path, r.ContentLength, sum)
+			}
+		}
+		return nil
+	})
+	if err := s.Mkdir(t.Context(), "new", 0); err != nil {
+		t.Error(err)
+	}
+	if err := s.Rename(t.Context(), "d", "renamed"); err != nil {
+		t.Error(err)
+	}
+	if n := markers.Load(); n < 2 {
+		t.Errorf("%d markers were seen, want those of a mkdir and a rename", n)
 	}
 }
