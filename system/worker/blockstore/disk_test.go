@@ -2,6 +2,7 @@ package blockstore_test
 
 import (
 	"fmt"
+	"hash/crc32"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -416,6 +417,45 @@ func TestSurvivesEveryFailure(t *testing.T) {
 			if t.Failed() {
 				return
 			}
+		}
+	}
+}
+
+// TestMisread: what a disk reads wrong once and holds right is no bad page. It may be the only copy there is.
+func TestMisread(t *testing.T) {
+	const at = 1*mib + 70_000
+	for _, persisted := range []bool{false, true} {
+		var disk trouble
+		fs := vfs.NewMem()
+		s := open(t, newNode(disk.on(fs)), tiers(40))
+		r := ref(1, 2*mib, 2*mib)
+		if _, err := write(t, s, r, persisted); err != nil {
+			t.Fatal(err)
+		}
+		r.Persisted = persisted
+		for wrong := range 5 {
+			reads := 0
+			disk.set(func(op errorfs.Op) error {
+				if op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, ".data") {
+					if reads++; reads == 1 && wrong > 0 || reads == wrong+1 && wrong > 0 {
+						damage(t, fs, at, false) // the second time, it is right again
+					}
+				}
+				return nil
+			})
+			p := make([]byte, 100)
+			crc, hit, err := s.Read(t.Context(), r, at-50, p)
+			disk.set(nil)
+			if wrong < 3 {
+				if want := content(1, at-50, 100); !hit || err != nil || string(p) != string(want) || crc != crc32.Checksum(want, crc32.MakeTable(crc32.Castagnoli)) {
+					t.Errorf("persisted %v, read wrong %d times: hit %v, %v", persisted, wrong, hit, err)
+				}
+				continue
+			}
+			if hit || dfs.IsKind(err, dfs.Corrupted) == persisted || s.Counters.BadPages.Load() != 1 {
+				t.Errorf("persisted %v, read wrong %d times: hit %v, %v, %d bad pages", persisted, wrong, hit, err, s.Counters.BadPages.Load())
+			}
+			break
 		}
 	}
 }

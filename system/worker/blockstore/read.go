@@ -141,23 +141,41 @@ func (s *Store) readVerified(ctx context.Context, x held, page storedPage, offse
 	if err != nil {
 		return 0, err
 	}
-	n, err := b.data.ReadAt(whole, from)
+	crc, err := readSummed(b.data, whole, from, sums[min(int((from-start)/chunkBytes), len(sums)):])
 	s.done(b)
-	if n < len(whole) && (err == nil || errors.Is(err, io.EOF)) {
-		return 0, errBadPage // truncated
+	if err != nil && !errors.Is(err, errBadPage) {
+		err = s.diskError(x.block.tier, err, "read page", s.nameOf(x.block.tier, x.file.id)+dataSuffix)
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		return 0, s.diskError(x.block.tier, err, "read page", s.nameOf(x.block.tier, x.file.id)+dataSuffix)
-	}
-	crc, ok := verify(whole, sums[min(int((from-start)/chunkBytes), len(sums)):])
-	if !ok {
-		return 0, errBadPage
+	if err != nil {
+		return 0, err
 	}
 	if len(whole) != len(p) {
 		copy(p, whole[offset-from:])
 		crc = crc32.Checksum(p, castagnoli)
 	}
 	return crc, nil
+}
+
+// readTries is how often chunks are read before their bytes count as bad: a page that is found bad is dropped, and what was
+// read wrong on its way from the disk is still right there.
+const readTries = 3
+
+// readSummed reads whole chunks and checks them. Its error is errBadPage, also for a file that ends too early, or the disk's,
+// not converted.
+func readSummed(data diskFile, p []byte, offset int64, sums []uint32) (crc uint32, err error) {
+	for range readTries {
+		n, err := data.ReadAt(p, offset)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		if n < len(p) {
+			break // truncated
+		}
+		if crc, ok := verify(p, sums); ok {
+			return crc, nil
+		}
+	}
+	return 0, errBadPage
 }
 
 // verify checks data, whole chunks but for the last, and tells its CRC32C.
