@@ -12,7 +12,8 @@ import (
 )
 
 // maxRegistrations bounds the workers that send their block lists at a time, so that 3,000 of them after a failover do
-// not stall reads and heartbeats; the others wait on their streams.
+// not stall reads and heartbeats; the others wait on their streams, which costs nothing else: a worker sends no block before
+// it was admitted.
 const maxRegistrations = 16
 
 // Register implements proto.BlocksServer.
@@ -37,14 +38,15 @@ func (m *Master) register(stream grpc.BidiStreamingServer[proto.RegisterRequest,
 	if first.Worker == nil || first.Worker.Id == "" || first.Worker.Address == "" {
 		return dfs.Errorf(dfs.InvalidArgument, "register worker", "", "the first message must carry the worker's id and address")
 	}
+	id := dfs.WorkerID(first.Worker.Id)
+	// The lease first: it ends that of an earlier stream, which would go on adding what is removed here. And before the wait:
+	// a worker that waits for its turn is live, so that clients and commands reach it.
+	lease := m.workers.Begin(first.Worker, m.h.Now())
+	defer func() { m.workers.Broken(id, lease, m.h.Now()) }()
 	if err := m.registering.Acquire(stream.Context(), 1); err != nil {
 		return err
 	}
 	defer m.registering.Release(1)
-	id := dfs.WorkerID(first.Worker.Id)
-	// The lease first: it ends that of an earlier stream, which would go on adding what is removed here.
-	lease := m.workers.Begin(first.Worker, m.h.Now())
-	defer m.workers.Broken(id, lease)
 	if m.blocks.Blocks(id) > 0 {
 		m.blocks.RemoveWorker(id)
 	}
@@ -83,19 +85,37 @@ func (l *leadership) accept(id dfs.WorkerID, lease uint64, msg *proto.RegisterRe
 // Files that may be evicted need no word: a stale copy is found by its version, which no reader asks for any more.
 // Only copies that the worker keeps from eviction are looked at.
 func (l *leadership) hold(id dfs.WorkerID, files []*proto.HeldFile) error {
+	if !l.m.blocks.AddList(id, blockIDs(files)) {
+		return dfs.Errorf(dfs.ResourceExhausted, "register worker", string(id), "more than 65,535 workers were seen by this leader: move leadership to reset its table")
+	}
 	for _, f := range files {
-		file := dfs.FileVersion{Inode: dfs.InodeID(f.Inode), Version: f.Version}
-		if !l.m.blocks.Add(id, file, f.Blocks) {
-			return dfs.Errorf(dfs.ResourceExhausted, "register worker", string(id), "more than 65,535 workers were seen by this leader: move leadership to reset its table")
-		}
 		if !f.Unpersisted {
 			continue
 		}
-		if action := l.reconcile(file); action != proto.WorkerCommand_NONE {
+		if action := l.reconcile(fileVersion(f)); action != proto.WorkerCommand_NONE {
 			l.m.workers.Tell(id, &proto.WorkerCommand{Action: action, Inode: f.Inode, Version: f.Version})
 		}
 	}
 	return nil
+}
+
+// blockIDs is what a worker's message names, block by block.
+func blockIDs(files []*proto.HeldFile) []dfs.BlockID {
+	n := 0
+	for _, f := range files {
+		n += len(f.Blocks)
+	}
+	ids := make([]dfs.BlockID, 0, n)
+	for _, f := range files {
+		for _, index := range f.Blocks {
+			ids = append(ids, dfs.BlockID{File: fileVersion(f), Index: index})
+		}
+	}
+	return ids
+}
+
+func fileVersion(f *proto.HeldFile) dfs.FileVersion {
+	return dfs.FileVersion{Inode: dfs.InodeID(f.Inode), Version: f.Version}
 }
 
 // reconcile tells what to do with data that a worker keeps for the only copy. Such files have a location record as long
@@ -139,7 +159,7 @@ func (m *Master) Heartbeat(ctx context.Context, req *proto.HeartbeatRequest) (*p
 		return nil, rpc.ToStatus(err)
 	}
 	for _, f := range req.Removed {
-		m.blocks.Remove(id, dfs.FileVersion{Inode: dfs.InodeID(f.Inode), Version: f.Version}, f.Blocks)
+		m.blocks.Remove(id, fileVersion(f), f.Blocks)
 	}
 	if err := l.persist.reported(ctx, req.Persisted); err != nil {
 		return nil, rpc.ToStatus(err)

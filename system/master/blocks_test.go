@@ -133,6 +133,39 @@ func TestRegistrationAndReports(t *testing.T) {
 	}
 }
 
+// TestRegistrationsTakeTurns: a worker whose turn has not come is live and unanswered, and sends nothing until it is; the
+// end of another's registration is its turn.
+func TestRegistrationsTakeTurns(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.WorkerLostAfter = 50 * time.Millisecond })
+	c := proto.NewBlocksClient(r.serve(t))
+	hello := func(id string) proto.Blocks_RegisterClient {
+		stream, err := c.Register(within(t))
+		if err != nil || stream.Send(&proto.RegisterRequest{Worker: &proto.WorkerInfo{Id: id, Address: id + ":1"}}) != nil {
+			t.Fatal(err)
+		}
+		return stream
+	}
+	for r.m.registering.TryAcquire(1) { // as many as are admitted at a time
+	}
+	waiting := hello("w1")
+	r.until("it is live", func() bool { return r.m.workers.Live("w1") })
+	time.Sleep(150 * time.Millisecond) // on the machine's clock, as the rig is: three times what a silent worker has
+	if !r.m.workers.Live("w1") || r.m.workers.Settled() {
+		t.Error("a worker that waits for its turn is lost, or counts as registered")
+	}
+	r.m.registering.Release(1)
+	answer, err := waiting.Recv()
+	if err != nil || answer.Lease == 0 {
+		t.Fatalf("admitted: %v, %v", answer, err)
+	}
+	if err := waiting.Send(&proto.RegisterRequest{Files: held(9, 1, false, 0), Last: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := waiting.Recv(); err != nil || r.m.blocks.Len() != 1 {
+		t.Errorf("registered: %v, %d blocks", err, r.m.blocks.Len())
+	}
+}
+
 func TestRegistrationWithoutNameIsRefused(t *testing.T) {
 	r := newRig(t)
 	stream, err := proto.NewBlocksClient(r.serve(t)).Register(within(t))

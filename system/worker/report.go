@@ -20,6 +20,13 @@ const (
 	maxPendingResult = 10_000
 )
 
+// Inventory is what a worker tells the masters that it holds. Its Store is one; the methods are told there. Another one may
+// list more blocks than are stored, to measure what lists of their length cost.
+type Inventory interface {
+	TakeChanges() (added, removed []blockstore.Held, overflow bool)
+	HeldBatch(from blockstore.Cursor, most int) (batch []blockstore.Held, next blockstore.Cursor, more bool)
+}
+
 // pending is what was taken from the store and not yet acknowledged by the master. It is sent again as it is: the master
 // takes the same change twice without harm.
 // INV-1 of the package: added and removed are replaced only once a heartbeat that carried them was acknowledged, in
@@ -50,11 +57,12 @@ func (w *Worker) reportLoop() {
 			lease, err = w.heartbeat(lease, &unsent)
 		}
 		failures = w.noteOutcome(err, failures)
-		if err != nil {
+		switch {
+		case err != nil:
 			_ = w.h.Sleep(w.ctx, retryPause/2+time.Duration(w.h.Rand().Int64N(int64(retryPause))))
-			continue
+		case lease != 0: // else the master waits for the registration
+			_ = w.h.Sleep(w.ctx, w.untilNext(&unsent))
 		}
-		_ = w.h.Sleep(w.ctx, w.untilNext(&unsent))
 	}
 }
 
@@ -93,8 +101,9 @@ func (w *Worker) register() (lease uint64, err error) {
 	return lease, err
 }
 
-// registerAt is one registration at one master: batches and their answers in turn, so that neither side has to hold
-// more than one. Commands may come with each answer.
+// registerAt is one registration at one master: who this is, then batches, and their answers in turn, so that neither side
+// has to hold more than one. The first answer comes when the master has room for the list: thousands of workers that wait
+// for it after a failover have sent nothing yet that the master would have to hold. Commands may come with each answer.
 func (w *Worker) registerAt(ctx context.Context, stub proto.BlocksClient) (lease uint64, err error) {
 	ctx, cancel := w.h.WithCancel(ctx)
 	defer cancel() // ends the stream on every way out
@@ -102,25 +111,35 @@ func (w *Worker) registerAt(ctx context.Context, stub proto.BlocksClient) (lease
 	if err != nil {
 		return 0, err
 	}
-	w.store.TakeChanges() // from here on changes are kept for the first heartbeat
+	if _, err := w.say(ctx, stream, &proto.RegisterRequest{Worker: w.info()}); err != nil {
+		return 0, err
+	}
+	w.held.TakeChanges() // from here on changes are kept for the first heartbeat
 	var cursor blockstore.Cursor
-	message := &proto.RegisterRequest{Worker: w.info()}
 	for {
-		batch, next, more := w.store.HeldBatch(cursor, batchBlocks)
-		message.Files, message.Last, cursor = heldFiles(batch), !more, next
-		if err := stream.Send(message); err != nil && !errors.Is(err, io.EOF) {
-			return 0, err
-		}
-		response, err := stream.Recv()
+		batch, next, more := w.held.HeldBatch(cursor, batchBlocks)
+		response, err := w.say(ctx, stream, &proto.RegisterRequest{Files: heldFiles(batch), Last: !more})
 		if err != nil {
 			return 0, err
 		}
-		w.obey(ctx, response.Commands)
 		if !more {
 			return response.Lease, nil
 		}
-		message = &proto.RegisterRequest{}
+		cursor = next
 	}
+}
+
+// say sends one message of a registration and does what the answer tells. The end of the stream, which Send knows only as
+// io.EOF, has its reason in Recv.
+func (w *Worker) say(ctx context.Context, stream proto.Blocks_RegisterClient, message *proto.RegisterRequest) (*proto.RegisterResponse, error) {
+	if err := stream.Send(message); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	response, err := stream.Recv()
+	if err == nil {
+		w.obey(ctx, response.Commands)
+	}
+	return response, err
 }
 
 // heartbeat sends what changed. It answers 0 for the lease when the worker must register.
@@ -129,7 +148,7 @@ func (w *Worker) registerAt(ctx context.Context, stub proto.BlocksClient) (lease
 // right.
 func (w *Worker) heartbeat(lease uint64, unsent *pending) (uint64, error) {
 	if len(unsent.added) == 0 && len(unsent.removed) == 0 {
-		added, removed, overflow := w.store.TakeChanges()
+		added, removed, overflow := w.held.TakeChanges()
 		if overflow {
 			return 0, nil
 		}

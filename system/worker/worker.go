@@ -54,7 +54,9 @@ type Config struct {
 
 	// ReadRemote reads from other workers, for persisting a file of which this one does not hold every block. Without it
 	// such a file fails to persist.
-	ReadRemote         func(ctx context.Context, ref *proto.FileRef, offset, length int64) (io.ReadCloser, error)
+	ReadRemote func(ctx context.Context, ref *proto.FileRef, offset, length int64) (io.ReadCloser, error)
+	// Inventory wraps the store's lists for reports. nil: they are told as they are.
+	Inventory          func(*blockstore.Store) Inventory
 	HeartbeatInterval  time.Duration // 1 s
 	MountRefresh       time.Duration // how soon a changed or removed mount is noticed; 10 s
 	PersistConcurrency int           // files written to under stores at a time; 4
@@ -105,6 +107,7 @@ type Worker struct {
 	started time.Time
 
 	store   *blockstore.Store
+	held    Inventory // of store
 	fetcher *fetch.Fetcher
 	data    *dataserver.Server
 	mounts  *mountCache
@@ -137,6 +140,10 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 	if w.store, err = blockstore.Open(ctx, h, c.Store); err != nil {
 		_ = w.lock.Close()
 		return nil, err
+	}
+	w.held = w.store
+	if c.Inventory != nil {
+		w.held = c.Inventory(w.store)
 	}
 	w.ctx, w.cancel = h.WithCancel(context.Background())
 	w.masters = newMasters(h, c.Masters)

@@ -38,6 +38,7 @@ type master struct {
 	worker   *proto.WorkerInfo
 	held     map[dfs.BlockID]bool // to whether it is unpersisted
 	batches  int
+	early    int // files in the first message of a registration
 	commands []*proto.WorkerCommand
 	results  []*proto.PersistResult
 	mounts   []*proto.Mount
@@ -80,6 +81,7 @@ func (m *master) Register(stream grpc.BidiStreamingServer[proto.RegisterRequest,
 		if first {
 			m.lease++
 			m.worker, m.held, m.batches = q.Worker, map[dfs.BlockID]bool{}, 0
+			m.early += len(q.Files)
 		}
 		m.batches++
 		m.note(q.Files, true)
@@ -341,6 +343,9 @@ func TestFailover(t *testing.T) {
 	f.wait("the second master", registered(f.masters[1]))
 	if n := f.masters[1].blocks(); n != 2 {
 		t.Errorf("the new leader knows %d blocks, want 2", n)
+	}
+	if n := f.masters[1].early; n != 0 {
+		t.Errorf("%d files were sent before the master had room for them", n)
 	}
 	f.masters[1].with(func() { f.masters[1].lease = 77 }) // it forgot us
 	f.wait("a new registration", func() bool { f.masters[1].mu.Lock(); defer f.masters[1].mu.Unlock(); return f.masters[1].lease == 78 })

@@ -19,7 +19,7 @@ import (
 // Lock order: a shard's lock and Map.mu are never held together. What is read under one may be old under the other; a
 // number that a Reset has made meaningless is skipped.
 type Map struct {
-	shards [shards]shard
+	shards [mapShards]shard
 
 	mu      sync.RWMutex
 	numbers map[dfs.WorkerID]uint16
@@ -29,18 +29,21 @@ type Map struct {
 
 // New makes an empty map.
 func New() *Map {
-	m := &Map{numbers: map[dfs.WorkerID]uint16{}, names: []dfs.WorkerID{""}, counts: []int64{0}}
-	for i := range m.shards {
-		m.shards[i].held = map[dfs.BlockID]holders{}
-		m.shards[i].extra = map[dfs.BlockID][]uint16{}
-	}
-	return m
+	return &Map{numbers: map[dfs.WorkerID]uint16{}, names: []dfs.WorkerID{""}, counts: []int64{0}}
 }
 
 // Blocks of one file spread over the shards, so that a worker's report of a large file does not keep one lock busy.
 func (m *Map) shardOf(b dfs.BlockID) *shard {
-	x := (uint64(b.File.Inode)*31+uint64(b.Index))*0x9E3779B97F4A7C15 + uint64(b.File.Version)
-	return &m.shards[x>>58]
+	return &m.shards[hashOf(b)>>(64-shardBits)]
+}
+
+// hashOf spreads ids that differ by one in any field over all bits: the high ones choose the shard, the next the place in
+// its table. It is the finalizer of splitmix64 over the fields, each multiplied by a constant of its own.
+func hashOf(b dfs.BlockID) uint64 {
+	x := uint64(b.File.Inode)*0x9e3779b97f4a7c15 + uint64(b.Index)*0xd6e8feb86659fd93 + uint64(b.File.Version)*0xa0761d6478bd642f
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }
 
 // number interns a worker. At most 65,535 are known in one leadership.
@@ -134,11 +137,7 @@ func (m *Map) RemoveWorker(w dfs.WorkerID) {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		for b, h := range s.held {
-			if slices.Contains(h[:], n) || slices.Contains(s.extra[b], n) {
-				s.remove(b, n)
-			}
-		}
+		s.removeAll(n)
 		s.mu.Unlock()
 	}
 	m.mu.Lock()
@@ -155,12 +154,14 @@ func (m *Map) Locate(b dfs.BlockID) []dfs.WorkerID {
 	s := m.shardOf(b)
 	s.mu.RLock()
 	numbers := make([]uint16, 0, inlineHolders)
-	for _, n := range s.held[b] {
-		if n != 0 {
-			numbers = append(numbers, n)
+	if at := s.held.find(b); at >= 0 {
+		for _, n := range s.held.entries[at].holders {
+			if n != 0 {
+				numbers = append(numbers, n)
+			}
 		}
+		numbers = append(numbers, s.extra[b]...)
 	}
-	numbers = append(numbers, s.extra[b]...)
 	s.mu.RUnlock()
 	if len(numbers) == 0 {
 		return nil
@@ -203,7 +204,7 @@ func (m *Map) Len() int64 {
 	total := int64(0)
 	for i := range m.shards {
 		m.shards[i].mu.RLock()
-		total += int64(len(m.shards[i].held))
+		total += int64(m.shards[i].held.used)
 		m.shards[i].mu.RUnlock()
 	}
 	return total
@@ -216,8 +217,7 @@ func (m *Map) Reset() {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		clear(s.held)
-		clear(s.extra)
+		s.held, s.extra = table{}, nil // the memory goes back: the next leadership may be another master's
 		s.mu.Unlock()
 	}
 	m.mu.Lock()

@@ -172,7 +172,7 @@ func TestOrderOfHolders(t *testing.T) {
 				t.Fatalf("seed %d, step %d: %v, want %v", seed, step, got, want)
 			}
 			s := m.shardOf(b)
-			if extra := len(s.extra[b]); extra != max(0, len(want)-inlineHolders) || len(want) == 0 && len(s.held) != 0 {
+			if extra := len(s.extra[b]); extra != max(0, len(want)-inlineHolders) || len(want) == 0 && s.held.used != 0 {
 				t.Fatalf("seed %d, step %d: %d holders, %d of them beside", seed, step, len(want), extra)
 			}
 			for _, w := range want {

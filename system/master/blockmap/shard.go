@@ -8,7 +8,8 @@ import (
 )
 
 const (
-	shards        = 64
+	shardBits     = 10
+	mapShards     = 1 << shardBits
 	inlineHolders = 4
 )
 
@@ -16,29 +17,33 @@ const (
 // A zero ends it: places after the first zero are zero too.
 type holders [inlineHolders]uint16
 
-// Most blocks have few holders, so extra is nearly empty and held needs no pointer for the collector to follow.
+// Most blocks have few holders, so extra is nearly empty and made only when there is one.
 type shard struct {
 	mu    sync.RWMutex
-	held  map[dfs.BlockID]holders
+	held  table
 	extra map[dfs.BlockID][]uint16
+
+	touched uint16 // of addAll; it means nothing, and is kept so that the loads are not left out
 }
 
 // add returns false when n holds b already. s.mu is held.
 // The first zero place is free and nothing lies behind it, so one pass finds either n or the place for it.
 func (s *shard) add(b dfs.BlockID, n uint16) bool {
-	h := s.held[b]
-	for i := range h {
-		if h[i] == n {
+	e := s.held.entryFor(b)
+	for i := range e.holders {
+		if e.holders[i] == n {
 			return false
 		}
-		if h[i] == 0 {
-			h[i] = n
-			s.held[b] = h
+		if e.holders[i] == 0 {
+			e.holders[i] = n
 			return true
 		}
 	}
 	if slices.Contains(s.extra[b], n) {
 		return false
+	}
+	if s.extra == nil {
+		s.extra = map[dfs.BlockID][]uint16{}
 	}
 	s.extra[b] = append(s.extra[b], n)
 	return true
@@ -48,7 +53,12 @@ func (s *shard) add(b dfs.BlockID, n uint16) bool {
 // when n does not hold b. s.mu is held.
 // Moving up keeps the order, so the holder that is asked first is always the one that has had the block longest.
 func (s *shard) remove(b dfs.BlockID, n uint16) bool {
-	h := s.held[b]
+	at := s.held.find(b)
+	return at >= 0 && s.removeAt(at, b, n)
+}
+
+func (s *shard) removeAt(at int, b dfs.BlockID, n uint16) bool {
+	h := &s.held.entries[at].holders
 	extra := s.extra[b]
 	if i := slices.Index(extra, n); i >= 0 {
 		s.setExtra(b, slices.Delete(extra, i, i+1))
@@ -64,12 +74,28 @@ func (s *shard) remove(b dfs.BlockID, n uint16) bool {
 		h[inlineHolders-1] = extra[0]
 		s.setExtra(b, extra[1:])
 	}
-	if h == (holders{}) {
-		delete(s.held, b)
-	} else {
-		s.held[b] = h
+	if h[0] == 0 {
+		s.held.delete(at)
 	}
 	return true
+}
+
+// removeAll takes n out of every block. s.mu is held.
+// A removal may move another entry to the place under the cursor, which is then looked at again. What it moves to a place
+// before the cursor comes from there: over the table's end, where it was looked at already.
+func (s *shard) removeAll(n uint16) {
+	for i := 0; i < len(s.held.entries); {
+		if e := &s.held.entries[i]; e.holders[0] == 0 || !s.holds(e, n) {
+			i++
+		} else {
+			s.removeAt(i, e.block(), n)
+		}
+	}
+}
+
+// holds looks beside the inline places only when all of them are taken (INV-1).
+func (s *shard) holds(e *entry, n uint16) bool {
+	return slices.Contains(e.holders[:], n) || e.holders[inlineHolders-1] != 0 && slices.Contains(s.extra[e.block()], n)
 }
 
 // setExtra keeps the holders beside the inline ones; a block without any takes no place in the map. s.mu is held.

@@ -36,7 +36,7 @@ func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (comman
 	if w == nil || w.overflow {
 		return nil, false
 	}
-	w.lastSeen = now
+	w.heard(now)
 	if len(req.Tiers) > 0 {
 		changed := capacity(w.info) != capacity(&proto.WorkerInfo{Tiers: req.Tiers})
 		w.info.Tiers = req.Tiers

@@ -24,6 +24,7 @@ type worker struct {
 	lease    uint64
 	lastSeen time.Time
 	live     bool
+	waiting  bool // its registration waits for its turn: that its stream is open says that it lives
 	complete bool // its whole block list has arrived
 	commands []*proto.WorkerCommand
 	overflow bool
@@ -49,12 +50,13 @@ func New(lostAfter time.Duration) *Registry {
 }
 
 // Begin starts a registration and returns its lease. An earlier lease of the same worker ends. Commands that waited
-// for the worker are kept, unless they had overflown: the registration makes up for those.
+// for the worker are kept, unless they had overflown: the registration makes up for those. The worker is live from now on,
+// and is not missed before it is heard of for the first time (Touch), or Broken: one of the two must follow.
 func (r *Registry) Begin(info *proto.WorkerInfo, now time.Time) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.leases++
-	w := &worker{info: info, lease: r.leases, lastSeen: now, live: true}
+	w := &worker{info: info, lease: r.leases, lastSeen: now, live: true, waiting: true}
 	if old := r.workers[dfs.WorkerID(info.Id)]; old != nil {
 		if !old.overflow {
 			w.commands = old.commands
@@ -74,6 +76,9 @@ func (r *Registry) leased(id dfs.WorkerID, lease uint64) *worker {
 	return nil
 }
 
+// heard notes that a worker lives. r.mu is held.
+func (w *worker) heard(now time.Time) { w.waiting, w.lastSeen = false, now }
+
 // Complete marks a registration as whole. It returns false when the lease ended meanwhile, or the worker was
 // lost.
 func (r *Registry) Complete(id dfs.WorkerID, lease uint64, now time.Time) bool {
@@ -83,18 +88,24 @@ func (r *Registry) Complete(id dfs.WorkerID, lease uint64, now time.Time) bool {
 	if w == nil {
 		return false
 	}
-	w.complete, w.lastSeen = true, now
+	w.complete = true
+	w.heard(now)
 	return true
 }
 
 // Broken ends a registration whose stream ended before its last batch: the worker's next heartbeat tells it to register
 // anew. Without this it would beat for ever with half of its blocks known, and nobody could call any block missing. It
 // does nothing to a registration that is whole, or that another has replaced.
-func (r *Registry) Broken(id dfs.WorkerID, lease uint64) {
+func (r *Registry) Broken(id dfs.WorkerID, lease uint64, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if w := r.workers[id]; w != nil && w.lease == lease && !w.complete {
-		w.lease = 0
+	w := r.workers[id]
+	if w == nil || w.lease != lease || w.complete {
+		return
+	}
+	w.lease = 0
+	if w.waiting { // until now its stream has said that it lives
+		w.heard(now)
 	}
 }
 
@@ -108,7 +119,7 @@ func (r *Registry) Touch(id dfs.WorkerID, lease uint64, now time.Time) bool {
 	if w == nil {
 		return false
 	}
-	w.lastSeen = now
+	w.heard(now)
 	return true
 }
 
@@ -119,7 +130,7 @@ func (r *Registry) Expire(now time.Time) []dfs.WorkerID {
 	defer r.mu.Unlock()
 	var lost []dfs.WorkerID
 	for id, w := range r.workers {
-		if w.live && now.Sub(w.lastSeen) > r.lostAfter {
+		if w.live && !w.waiting && now.Sub(w.lastSeen) > r.lostAfter {
 			w.live, w.complete, w.commands = false, false, nil
 			r.place(w)
 			lost = append(lost, id)

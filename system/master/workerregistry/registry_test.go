@@ -121,7 +121,7 @@ func TestBrokenRegistration(t *testing.T) {
 		return ok
 	}
 	first := r.Begin(info, now)
-	r.Broken("w", first)
+	r.Broken("w", first, now)
 	if beat(first) || beat(0) {
 		t.Error("half a registration goes on")
 	}
@@ -129,22 +129,22 @@ func TestBrokenRegistration(t *testing.T) {
 		t.Error("settled with half of a worker's blocks")
 	}
 	second := r.Begin(info, now)
-	r.Broken("w", first)
+	r.Broken("w", first, now)
 	if !r.Complete("w", second, now) || !beat(second) {
 		t.Error("an old stream's end broke the new registration")
 	}
-	r.Broken("w", second)
+	r.Broken("w", second, now)
 	if !beat(second) {
 		t.Error("the end of a stream whose registration is whole broke it")
 	}
-	r.Broken("nobody", 1)
+	r.Broken("nobody", 1, now)
 }
 
 // TestLostWorkersAreForgotten: after a day, so that ids that never come back do not gather.
 func TestLostWorkersAreForgotten(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	r := New(time.Minute)
-	r.Begin(&proto.WorkerInfo{Id: "w", Address: "w:1"}, now)
+	r.Touch("w", r.Begin(&proto.WorkerInfo{Id: "w", Address: "w:1"}, now), now)
 	for _, c := range []struct {
 		after time.Duration
 		known int
@@ -180,8 +180,26 @@ func TestLostWhileRegistering(t *testing.T) {
 	if r.Touch("never", 1, start) || r.Complete("never", 1, start) || r.Live("never") {
 		t.Error("a worker that never was goes on")
 	}
-	r.Broken("never", 1)
+	r.Broken("never", 1, start)
 	r.Tell("never", &proto.WorkerCommand{})
+}
+
+// TestWaitingForItsTurn: a registration that waits for a long time is of a live worker, and its end counts as the last word
+// of it.
+func TestWaitingForItsTurn(t *testing.T) {
+	r := New(10 * time.Second)
+	lease := r.Begin(&proto.WorkerInfo{Id: "w"}, start)
+	later := start.Add(time.Hour)
+	if lost := r.Expire(later); len(lost) != 0 || !r.Live("w") || r.Settled() {
+		t.Errorf("waiting: lost %v, live %v, settled %v", lost, r.Live("w"), r.Settled())
+	}
+	r.Broken("w", lease, later)
+	if lost := r.Expire(later.Add(10 * time.Second)); len(lost) != 0 {
+		t.Errorf("lost 10 s after its stream ended: %v", lost)
+	}
+	if lost := r.Expire(later.Add(11 * time.Second)); len(lost) != 1 {
+		t.Errorf("silent for 11 s since its stream ended, and lost are %v", lost)
+	}
 }
 
 // TestRegistryAgainstModel (INV-1 to INV-3): random lives of a few workers against what a person would write down.
@@ -190,6 +208,7 @@ func TestRegistryAgainstModel(t *testing.T) {
 		lease    uint64
 		seen     time.Time
 		live     bool
+		waiting  bool
 		complete bool
 		queued   int
 	}
@@ -214,28 +233,31 @@ func TestRegistryAgainstModel(t *testing.T) {
 				}
 				lease := r.Begin(&proto.WorkerInfo{Id: id}, now)
 				got, want = lease > 0, true
-				model[id] = &life{lease: lease, seen: now, live: true, queued: queued}
+				model[id] = &life{lease: lease, seen: now, live: true, waiting: true, queued: queued}
 			case 1:
 				got, want = r.Complete(w, lease, now), valid
 				if valid {
-					given.complete, given.seen = true, now
+					given.complete, given.seen, given.waiting = true, now, false
 				}
 			case 2:
 				got, want = r.Touch(w, lease, now), valid
 				if valid {
-					given.seen = now
+					given.seen, given.waiting = now, false
 				}
 			case 3:
 				commands, ok := r.Heartbeat(beat(id, lease), now)
 				got, want = fmt.Sprint(ok, len(commands)), "false 0"
 				if valid {
 					want = fmt.Sprint(true, given.queued)
-					given.seen, given.queued = now, 0
+					given.seen, given.queued, given.waiting = now, 0, false
 				}
 			case 4:
-				r.Broken(w, lease)
+				r.Broken(w, lease, now)
 				if given != nil && lease == given.lease && !given.complete {
 					given.lease = 0
+					if given.waiting {
+						given.seen, given.waiting = now, false
+					}
 				}
 			case 5:
 				r.Tell(w, &proto.WorkerCommand{})
@@ -247,7 +269,7 @@ func TestRegistryAgainstModel(t *testing.T) {
 			case 7:
 				lost := []dfs.WorkerID{}
 				for _, id := range []string{"a", "b", "c"} {
-					if l := model[id]; l != nil && l.live && now.Sub(l.seen) > 10*time.Second {
+					if l := model[id]; l != nil && l.live && !l.waiting && now.Sub(l.seen) > 10*time.Second {
 						l.live, l.complete, l.queued = false, false, 0
 						lost = append(lost, dfs.WorkerID(id))
 					}

@@ -9,6 +9,7 @@ import (
 
 	gproto "google.golang.org/protobuf/proto"
 
+	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/proto"
 )
 
@@ -76,8 +77,9 @@ func TestPlacement(t *testing.T) {
 	for _, id := range []string{"x", "y", "z"} {
 		a.Begin(info(id, 100), now)
 	}
-	b.Begin(info("old", 5), now.Add(-time.Hour))
-	b.Begin(info("z", 1), now.Add(-time.Hour))
+	for _, w := range []*proto.WorkerInfo{info("old", 5), info("z", 1)} {
+		b.Touch(dfs.WorkerID(w.Id), b.Begin(w, now.Add(-time.Hour)), now.Add(-time.Hour))
+	}
 	b.Expire(now)                                     // both are lost
 	for _, id := range []string{"z", "x", "x", "y"} { // one registers twice
 		b.Begin(info(id, 100), now)

@@ -96,8 +96,8 @@ func compare[T dfs.InodeID | uint32](a, b T) int {
 
 // Cursor is a place in the list of everything held; its zero value is the beginning.
 type Cursor struct {
-	file  dfs.FileVersion
-	index uint32 // the first that was not told yet
+	File  dfs.FileVersion
+	Index uint32 // the first that was not told yet
 }
 
 // HeldBatch lists complete blocks from a cursor on, at most most of them. It is done when more is false.
@@ -107,10 +107,10 @@ func (s *Store) HeldBatch(from Cursor, most int) (batch []Held, next Cursor, mor
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	count := 0
-	s.files.Ascend(&file{id: from.file}, func(f *file) bool {
+	s.files.Ascend(&file{id: from.File}, func(f *file) bool {
 		var indexes []uint32
 		for _, index := range f.indexes() {
-			if (f.id == from.file && index < from.index) || !s.complete(f, f.blocks[index]) {
+			if (f.id == from.File && index < from.Index) || !s.complete(f, f.blocks[index]) {
 				continue
 			}
 			if count == most {
