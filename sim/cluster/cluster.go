@@ -41,6 +41,7 @@ type Config struct {
 	Masters     int
 	Workers     int
 	WorkerBytes int64 // cache of each worker
+	Listed      int   // blocks that each worker reports besides those that it holds (listing)
 	Racks       int   // over which nodes are spread
 	Store       store.Model
 	Log         *slog.Logger
@@ -201,6 +202,7 @@ func (c *Cluster) startWorker(i int) error {
 		Host: n, Dir: "worker", Address: server.Addr(), Masters: c.Addresses(), Logger: c.cfg.Log,
 		Tiers:      []tier.Config{{Name: "SSD", Dir: "tier", CapacityBytes: c.cfg.WorkerBytes}},
 		OpenUFS:    func(context.Context, *proto.Mount) (ufs.Store, error) { return c.openStore(n), nil },
+		Inventory:  c.inventory(i),
 		ReadRemote: node.ReadRemote(peers),
 	})
 	if err != nil {

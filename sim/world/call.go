@@ -83,6 +83,7 @@ type half struct {
 	closed   bool // no more messages come: half-closed, or the status is here
 	err      error
 	ready    host.Event // of a receiver that waits
+	last     int        // bytes of the message that was taken last
 	consumed int        // bytes taken and not yet given back to the sender
 	window   int        // bytes that the sender may still send
 	room     host.Event // of a sender that waits
@@ -283,7 +284,7 @@ func (k *call) receive(ctx context.Context, n *Node, h *half, back *pipe, into a
 		}
 	}
 	f := h.queue[0]
-	h.queue[0] = frame{}
+	h.queue[0], h.last = frame{}, f.size
 	if h.queue = h.queue[1:]; len(h.queue) == 0 {
 		h.queue = nil
 	}

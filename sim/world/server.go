@@ -172,7 +172,7 @@ func (s *server) handle(k *call, bounded bool) (*frame, error) {
 	}
 	if model := s.node.w.CPU; model != nil {
 		size := 0
-		if len(k.fromClient.queue) > 0 {
+		if m.unary != nil { // a stream's messages are charged as it takes them
 			size = k.fromClient.queue[0].size
 		}
 		if err := s.node.Compute(k.server, model(k.method, size)); err != nil {

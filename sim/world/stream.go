@@ -140,7 +140,10 @@ func (s *serverStream) SendMsg(m any) error {
 // io.EOF says that the client closed its side; another error that the call is over.
 func (s *serverStream) RecvMsg(m any) error {
 	k := s.k
-	return k.receive(k.server, k.x.server.node, &k.fromClient, k.x.s2c, m)
+	if err := k.receive(k.server, k.x.server.node, &k.fromClient, k.x.s2c, m); err != nil {
+		return err
+	}
+	return asStatus(k.chargeMessage())
 }
 
 // transport makes grpc.SetHeader, SendHeader and SetTrailer work in handlers.

@@ -33,6 +33,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -91,6 +92,7 @@ type Node struct {
 	nic   *nic
 	disk  *disk
 	cores []int64 // busy until
+	used  int64   // of all cores, since the beginning
 	clock clock
 	life  int // of the process: a crash begins the next
 
@@ -211,8 +213,20 @@ func (n *Node) core(d time.Duration) time.Duration {
 		}
 	}
 	n.cores[first] = max(now, n.cores[first]) + int64(d)
+	n.used += int64(d)
 	return time.Duration(n.cores[first] - now)
 }
+
+// Used is the CPU time that was charged to all cores since the machine was made, what is still queued included.
+func (n *Node) Used() time.Duration { return time.Duration(n.used) }
+
+// Queue is how long a request that comes now waits for a core.
+func (n *Node) Queue() time.Duration {
+	return time.Duration(max(0, slices.Min(n.cores)-int64(n.w.Sched.Elapsed())))
+}
+
+// Cores is how many requests the machine serves at a time.
+func (n *Node) Cores() int { return len(n.cores) }
 
 // Crash ends the process now, wherever its tasks are: what its disk had not synced may be lost, and peers see their
 // connections reset. It is called between tasks (sched.After), never by one.
