@@ -158,7 +158,7 @@ func (c *Cluster) startMaster(i int) error {
 	m, err := master.New(master.Config{
 		Host: n, ID: n.Name(), Address: server.Addr(), Store: state,
 		OpenStore: func(context.Context, string, map[string]string) (ufs.Store, error) { return c.openStore(n), nil },
-		Superuser: superuser, Group: superuser, Log: c.cfg.Log, RootURI: storeURI,
+		Superuser: superuser, Group: superuser, Log: c.log(n), RootURI: storeURI,
 		OpenJournal: func(sm journal.StateMachine) (journal.Journal, error) { return c.quorum.Open(n, n.Name(), sm) },
 	})
 	if err != nil {
@@ -199,7 +199,7 @@ func (c *Cluster) startWorker(i int) error {
 		return err
 	}
 	w, err := worker.New(context.Background(), worker.Config{
-		Host: n, Dir: "worker", Address: server.Addr(), Masters: c.Addresses(), Logger: c.cfg.Log,
+		Host: n, Dir: "worker", Address: server.Addr(), Masters: c.Addresses(), Logger: c.log(n),
 		Tiers:      []tier.Config{{Name: "SSD", Dir: "tier", CapacityBytes: c.cfg.WorkerBytes}},
 		OpenUFS:    func(context.Context, *proto.Mount) (ufs.Store, error) { return c.openStore(n), nil },
 		Inventory:  c.inventory(i),
@@ -214,6 +214,9 @@ func (c *Cluster) startWorker(i int) error {
 	c.workers[i] = w
 	return nil
 }
+
+// log is the logger of a node's services, which names the node.
+func (c *Cluster) log(n *world.Node) *slog.Logger { return c.cfg.Log.With("node", n.Name()) }
 
 func (c *Cluster) root() dfs.Identity {
 	return dfs.Identity{User: superuser, Groups: []string{superuser}}

@@ -1,6 +1,9 @@
 package simjournal
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // tick asks for votes when no leader is heard of, and has a leader step down that hears of no majority.
 // The time of the next election is drawn anew each time (section 5.2), and counts from when a leader was last
@@ -52,6 +55,7 @@ func (m *Member) askVotes(pre bool, term uint64) {
 		m.s.term, m.s.vote = term, m.id
 		m.role = candidate
 		m.leaderID = ""
+		m.note("asks for votes in term %d", term)
 		m.change()
 		m.sync()
 		if m.over() || m.s.term != term || m.role != candidate {
@@ -129,11 +133,17 @@ func (m *Member) lead() {
 	term := m.s.term
 	m.role, m.leaderID, m.term, m.transferring = leader, m.id, term, false
 	m.peers = map[string]*progress{}
+	m.note("leads term %d", term)
 	m.append(entry{})
 	for _, id := range m.others() {
 		m.startPeer(id)
 	}
 	m.change()
+}
+
+// note tells the world's observer who leads, or wants to.
+func (m *Member) note(format string, term uint64) {
+	m.q.w.Note(m.id, "leadership", fmt.Sprintf(format, term))
 }
 
 // startPeer begins to replicate to a member.

@@ -272,6 +272,7 @@ func (m *Member) follow(term uint64, leaderID string) {
 // Proposals are answered in the order of their entries, so that their proposers go on in an order that follows
 // from the seed.
 func (m *Member) lose() {
+	m.note("leads term %d no more", m.term)
 	m.term, m.transferring = 0, false
 	m.peers = nil
 	for _, index := range sortedKeys(m.pending) {

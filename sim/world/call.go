@@ -101,6 +101,7 @@ func set(e *host.Event) {
 // finished is the client's end of it and served the server's, in any order.
 type call struct {
 	x      *session
+	id     uint64
 	method string
 	opts   []grpc.CallOption
 	codec  codec
@@ -110,6 +111,7 @@ type call struct {
 	detach     func() bool
 	server     context.Context // the handler's
 	stop       context.CancelFunc
+	stream     bool
 	givenUp    bool // the client is gone; told before the handler began, too
 	served     bool // the handler has returned
 	finished   bool // the client has the status
@@ -131,7 +133,8 @@ func newCall(ctx context.Context, x *session, method string, opts []grpc.CallOpt
 	if err != nil {
 		return nil, err
 	}
-	k := &call{x: x, method: method, opts: opts, codec: c}
+	x.client.w.calls++
+	k := &call{x: x, id: x.client.w.calls, method: method, opts: opts, codec: c}
 	k.fromClient.window, k.fromServer.window = windowBytes, windowBytes
 	k.ctx, k.cancel = x.client.WithCancel(ctx)
 	k.detach = sched.OnDone(k.ctx, k.abort)
@@ -236,6 +239,9 @@ func (k *call) finish(err error, last *frame) {
 	set(&k.headerReady)
 	k.detach()
 	k.x.remove(k)
+	if k.stream {
+		k.observed(CallStep{Step: CallEnded, Err: err})
+	}
 }
 
 // tell fills in what the caller's options ask for.

@@ -119,13 +119,25 @@ func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 		return err
 	}
 	defer k.leave()
+	err = k.invoke(args, reply)
+	ended := CallStep{Step: CallEnded, Err: err}
+	if err == nil {
+		ended.Message = reply
+	}
+	k.observed(ended)
+	return err
+}
+
+// invoke is the unary call once there is a connection for it.
+func (k *call) invoke(args, reply any) error {
 	f, err := k.codec.encode(args)
 	if err != nil {
 		return err
 	}
+	k.message(CallSent, false, args, nil)
 	k.open(&f)
 	if !k.fromServer.closed {
-		k.fromServer.ready = c.node.NewEvent()
+		k.fromServer.ready = k.x.client.NewEvent()
 		_ = k.fromServer.ready.Wait(context.Background()) // an end of ctx sets it too
 	}
 	k.tell()
@@ -143,6 +155,7 @@ func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 	if err != nil {
 		return nil, err
 	}
+	k.stream = true
 	k.open(nil)
 	return &clientStream{k: k, desc: desc}, nil
 }
@@ -151,9 +164,15 @@ func (c *conn) begin(ctx context.Context, method string, opts []grpc.CallOption)
 	if c.life != c.node.life {
 		return nil, status.Error(codes.Canceled, "the connection is of an earlier life")
 	}
+	since := c.node.w.Sched.Elapsed()
 	x, err := c.session(ctx)
 	if err != nil {
+		c.unreached(method, since, err)
 		return nil, err
 	}
-	return newCall(ctx, x, method, opts)
+	k, err := newCall(ctx, x, method, opts)
+	if err == nil {
+		k.observed(CallStep{Step: CallBegan, Since: since})
+	}
+	return k, err
 }

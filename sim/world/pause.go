@@ -9,12 +9,18 @@ import "slices"
 func (n *Node) Pause() {
 	if n.Alive() && !n.Paused() {
 		n.group.Pause()
+		n.w.Note(n.name, "process", "is paused")
 		n.unanswered(n.group.Resumes())
 	}
 }
 
 // Resume lets a paused process go on: with all that arrived meanwhile, and all timers that are late, at once.
-func (n *Node) Resume() { n.group.Resume() }
+func (n *Node) Resume() {
+	if n.Paused() {
+		n.w.Note(n.name, "process", "goes on")
+	}
+	n.group.Resume()
+}
 
 // Paused tells whether the process is.
 func (n *Node) Paused() bool { return n.group.Paused() }

@@ -131,6 +131,7 @@ func (s *server) accept(k *call, md metadata.MD, left time.Duration, bounded boo
 		return
 	}
 	s.open = append(s.open, k)
+	k.observed(CallStep{Step: CallArrived, AtServer: true})
 	s.node.Go(k.method, func() { s.serve(k, md, left, bounded) })
 }
 
@@ -152,6 +153,7 @@ func (s *server) serve(k *call, md metadata.MD, left time.Duration, bounded bool
 	last, err := s.handle(k, bounded)
 	k.served = true
 	k.stop()
+	k.observed(CallStep{Step: CallAnswered, AtServer: true, Err: err})
 	if i := slices.Index(s.open, k); i >= 0 {
 		s.open = slices.Delete(s.open, i, i+1)
 	}
@@ -185,7 +187,11 @@ func (s *server) handle(k *call, bounded bool) (*frame, error) {
 	if !bounded { // as host.Real refuses it
 		return nil, status.Errorf(codes.InvalidArgument, "%s: the request has no deadline; set one on the caller's context", k.method)
 	}
-	out, err := m.unary(m.impl, k.server, func(into any) error { return k.codec.decode(k.fromClient.queue[0], into) }, nil)
+	out, err := m.unary(m.impl, k.server, func(into any) error {
+		err := k.codec.decode(k.fromClient.queue[0], into)
+		k.message(CallTook, true, into, err)
+		return err
+	}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,9 @@ func (s *clientStream) SendMsg(m any) error {
 		s.end(err)
 		return err
 	}
-	return k.push(k.ctx, k.x.client, &k.fromClient, k.x.c2s, f, func() bool { return k.finished })
+	err = k.push(k.ctx, k.x.client, &k.fromClient, k.x.c2s, f, func() bool { return k.finished })
+	k.message(CallSent, false, m, err)
+	return err
 }
 
 // RecvMsg implements grpc.ClientStream.
@@ -66,6 +68,7 @@ func (s *clientStream) SendMsg(m any) error {
 func (s *clientStream) RecvMsg(m any) error {
 	k := s.k
 	err := k.receive(k.ctx, k.x.client, &k.fromServer, k.x.c2s, m)
+	k.message(CallTook, false, m, err)
 	if err == nil && s.desc.ServerStreams {
 		return nil
 	}
@@ -133,6 +136,7 @@ func (s *serverStream) SendMsg(m any) error {
 	if errors.Is(err, io.EOF) {
 		return status.FromContextError(k.server.Err()).Err()
 	}
+	k.message(CallSent, true, m, err)
 	return err
 }
 
@@ -143,6 +147,7 @@ func (s *serverStream) RecvMsg(m any) error {
 	if err := k.receive(k.server, k.x.server.node, &k.fromClient, k.x.s2c, m); err != nil {
 		return err
 	}
+	k.message(CallTook, true, m, nil)
 	return asStatus(k.chargeMessage())
 }
 

@@ -52,6 +52,9 @@ type World struct {
 	seed  uint64
 	nodes map[string]*Node
 	order []*Node // as they were made
+
+	observer Observer // nil: nobody; it changes nothing of what happens
+	calls    uint64
 }
 
 // New makes a world without nodes. Everything in it follows from seed.
@@ -236,6 +239,7 @@ func (n *Node) Crash() {
 	if !n.Alive() {
 		return
 	}
+	n.w.Note(n.name, "process", "crashes")
 	n.group.Kill()
 	n.group.Retire()
 	for _, s := range n.servers {
@@ -253,4 +257,5 @@ func (n *Node) Restart() {
 		panic(fmt.Sprintf("world: node %q is alive", n.name))
 	}
 	n.begin()
+	n.w.Note(n.name, "process", "starts again, life "+strconv.Itoa(n.life))
 }
