@@ -14,6 +14,20 @@ var faultKinds = map[string]func(r *run, f Fault, n int) (end func()){
 	"cut-leader":     cutLeader,
 }
 
+// fault is one that is under way.
+type fault struct {
+	end  func()
+	over bool
+}
+
+// finish ends a fault, once.
+func (f *fault) finish() {
+	if !f.over {
+		f.over = true
+		f.end()
+	}
+}
+
 // schedule sets the timers of all faults.
 func (r *run) schedule() {
 	for _, f := range r.s.Faults {
@@ -25,13 +39,25 @@ func (r *run) schedule() {
 // begin faults: Crash must be called between tasks, and a fault must not die with a node.
 func (r *run) next(f Fault, after time.Duration, n int) {
 	r.w.Sched.After(after, func() {
-		end := faultKinds[f.Kind](r, f, n)
+		if r.healed {
+			return
+		}
+		now := &fault{end: faultKinds[f.Kind](r, f, n)}
+		r.faults = append(slices.DeleteFunc(r.faults, func(f *fault) bool { return f.over }), now)
 		r.report.Faults++
-		r.w.Sched.After(f.For, end)
+		r.w.Sched.After(f.For, now.finish)
 		if f.Every > 0 {
 			r.next(f, f.Every, n+1)
 		}
 	})
+}
+
+// heal ends all faults, in the order in which they began, and lets none begin any more.
+func (r *run) heal() {
+	r.healed = true
+	for _, f := range r.faults {
+		f.finish()
+	}
 }
 
 // restartWorker crashes one worker after the other.

@@ -2,27 +2,40 @@ package scenario
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"time"
 
+	"github.com/forebay/forebay/sim/oracle"
+	"github.com/forebay/forebay/sim/store"
 	"github.com/forebay/forebay/sim/world"
 	"github.com/forebay/forebay/system/client"
 	"github.com/forebay/forebay/system/dfs"
 )
 
-// operations are what a mix may name.
+// operations are what a mix may name. Each works on a part of the namespace that its oracle knows: the shared files, which
+// nobody changes; the user's own, which nobody else changes; boards and races, which are everybody's.
 var operations = map[string]func(u *user, ctx context.Context) error{
-	"stat":   (*user).stat,
-	"read":   (*user).read,
-	"write":  (*user).write,
-	"rename": (*user).rename,
-	"remove": (*user).remove,
-	"list":   (*user).list,
+	"stat":      (*user).stat,
+	"read":      (*user).read,
+	"list":      (*user).list,
+	"write":     (*user).write,
+	"overwrite": (*user).overwrite,
+	"rename":    (*user).rename,
+	"replace":   (*user).replace,
+	"remove":    (*user).remove,
+	"large":     (*user).large,
+	"mkdir":     (*user).mkdir,
+	"movedir":   (*user).moveDir,
+	"rmtree":    (*user).removeTree,
+	"chmod":     (*user).chmod,
+	"xattr":     (*user).xattr,
+	"free":      (*user).free,
+	"ttl":       (*user).expire,
+	"pin":       (*user).pin,
+	"post":      (*user).post,
+	"look":      (*user).look,
+	"race":      (*user).race,
 }
 
 // filesPerDirectory is how the shared files are spread.
@@ -31,74 +44,61 @@ const filesPerDirectory = 1000
 // operationTimeout is what a client's user bears.
 const operationTimeout = 60 * time.Second
 
-// content is what a file must hold: a function of its path and which write of it this is.
-// No two writes share content, so that bytes of another file, or of an older write, are found out as surely as
-// damaged ones. The last bytes of a size that is no multiple of eight stay zero.
-func content(p dfs.Path, write uint64, size int) []byte {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(p))
-	_, _ = h.Write(binary.BigEndian.AppendUint64(nil, write))
-	rng := rand.New(rand.NewPCG(h.Sum64(), write))
-	data := make([]byte, size)
-	for i := 0; i+8 <= size; i += 8 {
-		binary.LittleEndian.PutUint64(data[i:], rng.Uint64())
-	}
-	return data
-}
-
 func sharedPath(i int) dfs.Path {
 	return dfs.Path(fmt.Sprintf("/shared/%04d/file-%06d", i/filesPerDirectory, i))
 }
 
-// user is one client of the load, on a node of its own, doing one thing after the other.
-// INV-1: own and order hold the same paths: what was acknowledged and not renamed or removed since. INV-2: a path
-// in unsure is neither changed again nor judged: either outcome is right. Its node's randomness alone decides what
-// it does.
-type user struct {
-	r      *run
-	id     int
-	node   *world.Node
-	c      *client.Client
-	rng    *rand.Rand
-	mix    []string // operations by weight
-	own    map[dfs.Path]owned
-	order  []dfs.Path // of own, so that choosing one follows the seed
-	made   int
-	unsure map[dfs.Path]bool // whose last change may have happened or not
+// shared are the files that are in the under store before time begins, and that nobody changes. The first access loads
+// their metadata, which a load on written files would never do.
+func shared(files int, size int64) store.Dataset {
+	return store.Dataset{Dir: "shared/%04d", File: "file-%06d", Files: files, PerDir: filesPerDirectory, Size: size}
 }
 
-// owned is what a user knows of a file of its own.
-type owned struct {
-	write uint64
-	size  int
-	name  dfs.Path // under which it was written: its content follows from that
+// sharedContent is what the i-th shared file holds.
+func (r *run) sharedContent(i int) oracle.Content {
+	return oracle.Content{Name: sharedPath(i), Write: 0, Size: int64(r.s.FileSize)}
+}
+
+// user is one client of the load, on a node of its own, doing one thing after the other. Its node's randomness alone
+// decides what it does; what it knows of its own files is its tree's.
+type user struct {
+	r    *run
+	id   int
+	node *world.Node
+	c    *client.Client
+	rng  *rand.Rand
+	tree oracle.Tree
+	made int // names and writes so far: none is used twice
+	pins []pinned
+	ttls []mortal
 }
 
 func newUser(r *run, id int, node *world.Node) *user {
-	u := &user{r: r, id: id, node: node, rng: node.Rand(), own: map[dfs.Path]owned{}, unsure: map[dfs.Path]bool{}}
-	for _, name := range slices.Sorted(maps.Keys(r.s.Mix)) {
-		for range r.s.Mix[name] {
-			u.mix = append(u.mix, name)
-		}
-	}
-	return u
+	return &user{r: r, id: id, node: node, rng: node.Rand(), tree: oracle.Tree{Book: r.book, Who: id}}
 }
 
 // work runs until the scenario's end. Pauses are exponential, so that users do not march in step.
-// It ends by itself when an operation that began before the end is over; the run may end first and leave it
-// waiting.
+// It ends by itself when an operation that began before the end is over; a run without a time to settle may end first and
+// leave it waiting.
 func (u *user) work() {
 	ctx := context.Background()
 	_ = u.node.Sleep(ctx, warmUp+time.Duration(u.rng.Float64()*float64(time.Second)/u.r.s.Rate))
-	var err error
-	if u.c, err = u.r.cluster.Client(u.node); err != nil {
-		u.r.violation("client %d cannot be made: %v", u.id, err)
+	if !u.connect() {
 		return
 	}
 	for u.r.w.Sched.Elapsed() < u.r.s.Duration {
-		u.one(ctx, u.mix[u.rng.IntN(len(u.mix))])
+		u.one(ctx, u.r.mix[u.rng.IntN(len(u.r.mix))])
 		_ = u.node.Sleep(ctx, time.Duration(u.rng.ExpFloat64()*float64(time.Second)/u.r.s.Rate))
 	}
+}
+
+// connect makes the user's client.
+func (u *user) connect() bool {
+	var err error
+	if u.c, err = u.r.cluster.Client(u.node); err != nil {
+		u.r.book.Violation("load", "client %d cannot be made: %v", u.id, err)
+	}
+	return err == nil
 }
 
 // Its outcome goes into the run's history, besides the events: two runs that differ in one answer only are told
@@ -114,39 +114,63 @@ func (u *user) one(ctx context.Context, name string) {
 }
 
 // shared chooses one of the files that all users read.
-func (u *user) shared() (dfs.Path, bool) {
+func (u *user) shared() (i int, ok bool) {
 	if u.r.s.Files == 0 {
-		return "", false
+		return 0, false
 	}
-	return sharedPath(u.rng.IntN(u.r.s.Files)), true
+	return u.rng.IntN(u.r.s.Files), true
 }
 
 // mine chooses a file of the user's own.
-func (u *user) mine() (dfs.Path, bool) {
-	if len(u.order) == 0 {
-		return "", false
+func (u *user) mine() (dfs.Path, bool) { return choose(u, u.tree.Files()) }
+
+// choose takes one of a list in an order that follows from the seed.
+func choose[T any](u *user, all []T) (one T, ok bool) {
+	if len(all) == 0 {
+		return one, false
 	}
-	return u.order[u.rng.IntN(len(u.order))], true
+	return all[u.rng.IntN(len(all))], true
 }
 
-func (u *user) forget(p dfs.Path) {
-	delete(u.own, p)
-	if i := slices.Index(u.order, p); i >= 0 {
-		u.order = slices.Delete(u.order, i, i+1)
+// home is the directory in which everything of the user's own is.
+func (u *user) home() dfs.Path { return dfs.Path(fmt.Sprintf("/own/%d", u.id)) }
+
+// fresh is a name that was never used before, in the user's home or one of its directories.
+func (u *user) fresh(prefix string) dfs.Path {
+	u.made++
+	dir := u.home()
+	if below, ok := choose(u, u.tree.Dirs()); ok && u.rng.IntN(2) == 0 {
+		dir = below
 	}
+	return dir.Join(fmt.Sprintf("%s%d", prefix, u.made))
 }
 
 // stat asks for a shared file, which must be there with its length.
 // Nothing changes shared files during a run, so that NotFound is a violation under any fault, while an error of
 // another kind is only counted.
 func (u *user) stat(ctx context.Context) error {
-	p, ok := u.shared()
+	if p, own := u.mine(); own && u.rng.IntN(2) == 0 {
+		return u.status(ctx, p)
+	}
+	i, ok := u.shared()
 	if !ok {
 		return nil
 	}
-	s, err := u.c.Stat(ctx, p)
+	s, err := u.c.Stat(ctx, sharedPath(i))
 	if dfs.IsKind(err, dfs.NotFound) || err == nil && s.Length != int64(u.r.s.FileSize) {
-		u.r.violation("client %d: status of %s: %+v, %v", u.id, p, s, err)
+		u.r.book.Violation("acknowledged", "client %d: status of %s, which nobody changes: %+v, %v", u.id, sharedPath(i), s, err)
+	}
+	return err
+}
+
+// status asks for a file of the user's own.
+func (u *user) status(ctx context.Context, p dfs.Path) error {
+	s, err := u.c.Stat(ctx, p)
+	switch {
+	case dfs.IsKind(err, dfs.NotFound):
+		u.tree.Lost(p, err)
+	case err == nil:
+		u.tree.Saw(p, s)
 	}
 	return err
 }
@@ -154,121 +178,74 @@ func (u *user) stat(ctx context.Context) error {
 // read reads a shared file or one of the user's own, and checks every byte.
 func (u *user) read(ctx context.Context) error {
 	p, own := u.mine()
-	if !own || u.rng.IntN(2) == 0 {
-		shared, ok := u.shared()
-		if !ok && !own {
-			return nil
-		}
-		if ok {
-			return u.check(ctx, shared, owned{0, int(u.r.s.FileSize), shared})
-		}
+	if i, ok := u.shared(); ok && (!own || u.rng.IntN(2) == 0) {
+		c := u.r.sharedContent(i)
+		return u.check(ctx, c.Name, &oracle.File{Content: c})
 	}
-	return u.check(ctx, p, u.own[p])
+	if !own {
+		return nil
+	}
+	return u.check(ctx, p, u.tree.File(p))
 }
 
-func (u *user) check(ctx context.Context, p dfs.Path, want owned) error {
-	got, err := u.c.ReadFile(ctx, p)
-	if u.unsure[p] {
-		return err
+// check reads a file, whole or from some place on, and judges what comes. Data that only workers have may be away while they
+// are, and be lost with their disks: that is an error to the reader and none of the cluster's.
+func (u *user) check(ctx context.Context, p dfs.Path, want *oracle.File) error {
+	offset, length := int64(0), want.Size
+	if u.rng.IntN(3) == 0 && want.Size > 1 {
+		offset = u.rng.Int64N(want.Size)
+		length = min(1+u.rng.Int64N(2*dfs.PageSizeBytes), want.Size-offset)
 	}
-	if dfs.IsKind(err, dfs.NotFound) {
-		u.r.violation("client %d: %s is lost: %v", u.id, p, err)
-	}
-	if err == nil && string(got) != string(content(want.name, want.write, want.size)) {
-		u.r.violation("client %d: %s has wrong bytes: %d, want %d", u.id, p, len(got), want.size)
+	got, err := u.fetch(ctx, p, offset, length)
+	switch {
+	case dfs.IsKind(err, dfs.NotFound):
+		u.tree.Lost(p, err)
+	case dfs.IsKind(err, dfs.Corrupted) && u.r.book.Count == 0 && !u.r.damaged:
+		u.r.book.Violation("contents", "client %d: %s is damaged, and no disk was: %v", u.id, p, err)
+	case err == nil:
+		oracle.Contents{Book: u.r.book}.Read(u.id, p, want.Content, got, offset, length)
 	}
 	return err
 }
 
-// write makes a new file through to the under store.
-// When the write fails its path is forgotten, since a new name is used each time: whatever became of it, nothing
-// of it was promised.
-func (u *user) write(ctx context.Context) error {
-	u.made++
-	p := dfs.Path(fmt.Sprintf("/own/%d/%d", u.id, u.made))
-	w := owned{uint64(u.made), int(u.r.s.FileSize), p}
-	err := u.c.WriteFile(ctx, p, content(p, w.write, w.size), client.WithParents())
-	u.once("write", p, err)
-	if err == nil {
-		u.own[p] = w
-		u.order = append(u.order, p)
+// fetch reads a part of a file; whole files in one call, as most users do.
+func (u *user) fetch(ctx context.Context, p dfs.Path, offset, length int64) ([]byte, error) {
+	if offset == 0 {
+		return u.c.ReadFile(ctx, p)
 	}
-	return err
+	f, err := u.c.Open(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // its error is of a wait that cannot end
+	got := make([]byte, length)
+	n, err := f.ReadAt(got, offset)
+	return got[:n], err
 }
 
-// rename gives a file of the user's own another name, which nothing has.
-// Files whose last change is in doubt are left alone: a second rename on top of them would have outcomes that
-// nobody can judge.
-func (u *user) rename(ctx context.Context) error {
-	p, ok := u.mine()
-	if !ok || u.unsure[p] {
-		return nil
-	}
-	u.made++
-	to := dfs.Path(fmt.Sprintf("/own/%d/r%d", u.id, u.made))
-	err := u.c.Rename(ctx, p, to)
-	u.once("rename", p, err)
-	if err != nil { // it may have happened
-		u.unsure[p] = true
-		return err
-	}
-	w := u.own[p]
-	u.forget(p)
-	u.own[to] = w
-	u.order = append(u.order, to)
-	return nil
-}
-
-// remove removes a file of the user's own, which must be gone then.
-// The look afterwards must not find it, whoever answers: a master that was deposed in between may not serve old state.
-func (u *user) remove(ctx context.Context) error {
-	p, ok := u.mine()
-	if !ok || u.unsure[p] {
-		return nil
-	}
-	if err := u.c.Remove(ctx, p, client.RemoveOptions{}); err != nil {
-		u.once("remove", p, err)
-		u.unsure[p] = true
-		return err
-	}
-	u.forget(p)
-	if s, err := u.c.Stat(ctx, p); err == nil {
-		u.r.violation("client %d: %s was removed and is there: %+v", u.id, p, s)
-	}
-	return nil
-}
-
-// once sees to it that a change of the user's own, on which nobody else works, is done once: what is refused because it
-// was done already was done twice (contract C2).
-func (u *user) once(what string, p dfs.Path, err error) {
-	if dfs.IsKind(err, dfs.NotFound) || dfs.IsKind(err, dfs.AlreadyExists) || dfs.IsKind(err, dfs.Stale) {
-		u.r.violation("client %d: %s of %s was done twice or undone: %v", u.id, what, p, err)
-	}
-}
-
-// list lists the user's own directory, which must hold exactly what was acknowledged.
+// list lists one of the user's own directories, which must hold exactly what was acknowledged and what is in doubt; or one
+// of the shared ones.
 func (u *user) list(ctx context.Context) error {
-	if len(u.order) == 0 || len(u.unsure) > 0 {
-		p, ok := u.shared()
+	dir := u.home()
+	if below, ok := choose(u, u.tree.Dirs()); ok && u.rng.IntN(2) == 0 {
+		dir = below
+	}
+	if u.tree.Len() == 0 {
+		i, ok := u.shared()
 		if !ok {
 			return nil
 		}
-		return u.count(ctx, p.Parent(), -1)
+		dir = sharedPath(i).Parent()
 	}
-	return u.count(ctx, u.order[0].Parent(), len(u.own))
-}
-
-// More than was acknowledged is right: a write that failed for its user may have happened. Less never is.
-func (u *user) count(ctx context.Context, dir dfs.Path, want int) error {
-	n := 0
-	for _, err := range u.c.List(ctx, dir) {
+	var names []string
+	for s, err := range u.c.List(ctx, dir) {
 		if err != nil {
 			return err
 		}
-		n++
+		names = append(names, s.Name)
 	}
-	if want >= 0 && n < want {
-		u.r.violation("client %d: %s has %d entries, %d were acknowledged", u.id, dir, n, want)
+	if u.home().Contains(dir) {
+		u.tree.Listed(dir, names)
 	}
 	return nil
 }

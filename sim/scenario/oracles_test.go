@@ -3,11 +3,13 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/forebay/forebay/sim/oracle"
 	"github.com/forebay/forebay/system/client"
 	"github.com/forebay/forebay/system/dfs"
 )
@@ -60,19 +62,19 @@ func TestOracles(t *testing.T) {
 	}{
 		{"a file of one's own is gone", func(t *testing.T, ctx context.Context, u *user, p dfs.Path) {
 			ok(t, u.c.Remove(ctx, p, client.RemoveOptions{}))
-		}, func(ctx context.Context, u *user) error { return u.check(ctx, u.order[0], u.own[u.order[0]]) }, "is lost"},
+		}, checkFirst, "is lost"},
 		{"another write's bytes", func(t *testing.T, ctx context.Context, u *user, p dfs.Path) {
 			ok(t, u.c.Remove(ctx, p, client.RemoveOptions{}))
-			ok(t, u.c.WriteFile(ctx, p, content(p, 77, 5000)))
-		}, func(ctx context.Context, u *user) error { return u.check(ctx, u.order[0], u.own[u.order[0]]) }, "wrong bytes"},
+			ok(t, u.c.WriteFile(ctx, p, oracle.Content{Name: p, Write: 77, Size: 5000}.Bytes()))
+		}, checkFirst, "wrong bytes"},
 		{"a shorter file", func(t *testing.T, ctx context.Context, u *user, p dfs.Path) {
 			ok(t, u.c.Remove(ctx, p, client.RemoveOptions{}))
-			ok(t, u.c.WriteFile(ctx, p, content(p, u.own[p].write, 5000)[:4999]))
-		}, func(ctx context.Context, u *user) error { return u.check(ctx, u.order[0], u.own[u.order[0]]) }, "wrong bytes"},
+			ok(t, u.c.WriteFile(ctx, p, u.tree.File(p).Bytes()[:4999]))
+		}, checkFirst, "wrong bytes"},
 		{"one entry too few", func(t *testing.T, ctx context.Context, u *user, p dfs.Path) {
 			ok(t, u.write(ctx))
 			ok(t, u.c.Remove(ctx, p, client.RemoveOptions{}))
-		}, func(ctx context.Context, u *user) error { return u.list(ctx) }, "entries"},
+		}, func(ctx context.Context, u *user) error { return u.list(ctx) }, "lacks"},
 		{"a rename of what is gone", func(t *testing.T, ctx context.Context, u *user, p dfs.Path) {
 			ok(t, u.c.Remove(ctx, p, client.RemoveOptions{}))
 		}, func(ctx context.Context, u *user) error { return u.rename(ctx) }, "done twice"},
@@ -81,18 +83,18 @@ func TestOracles(t *testing.T) {
 		}, func(ctx context.Context, u *user) error { return u.remove(ctx) }, "done twice"},
 		{"a shared file is gone", func(t *testing.T, ctx context.Context, u *user, _ dfs.Path) {
 			ok(t, u.c.Remove(ctx, sharedPath(0), client.RemoveOptions{}))
-		}, func(ctx context.Context, u *user) error { return u.stat(ctx) }, "status of"},
+		}, statShared, "status of"},
 		{"a shared file has another length", func(t *testing.T, ctx context.Context, u *user, _ dfs.Path) {
 			ok(t, u.c.Remove(ctx, sharedPath(0), client.RemoveOptions{}))
 			ok(t, u.c.WriteFile(ctx, sharedPath(0), []byte("short")))
-		}, func(ctx context.Context, u *user) error { return u.stat(ctx) }, "status of"},
+		}, statShared, "status of"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, harm := range []bool{true, false} {
 				r := inCluster(t, 1, func(ctx context.Context, u *user) {
 					ok(t, u.write(ctx))
 					if harm {
-						c.harm(t, ctx, u, u.order[0])
+						c.harm(t, ctx, u, u.tree.Files()[0])
 					}
 					_ = c.look(ctx, u)
 				})
@@ -107,51 +109,81 @@ func TestOracles(t *testing.T) {
 	}
 }
 
-// TestBookkeeping: what a user remembers of its own files follows what it was told: a write adds, a rename moves with the
-// content of its first name, a removal forgets, and what failed is unsure and no longer judged.
+// checkFirst reads the whole of the first file of the user's own.
+func checkFirst(ctx context.Context, u *user) error {
+	p := u.tree.Files()[0]
+	got, err := u.c.ReadFile(ctx, p)
+	if dfs.IsKind(err, dfs.NotFound) {
+		u.tree.Lost(p, err)
+	}
+	if err == nil {
+		oracle.Contents{Book: u.r.book}.Read(u.id, p, u.tree.File(p).Content, got, 0, u.tree.File(p).Size)
+	}
+	return err
+}
+
+// statShared looks at the shared file, which stat chooses when the user has none of its own.
+func statShared(ctx context.Context, u *user) error {
+	u.tree = oracle.Tree{Book: u.r.book, Who: u.id}
+	return u.stat(ctx)
+}
+
+// TestBookkeeping: what a user knows of its own files follows what it was told, through each operation that changes any; what
+// failed is in doubt and is left alone.
 func TestBookkeeping(t *testing.T) {
 	r := inCluster(t, 2, func(ctx context.Context, u *user) {
-		for range 3 {
-			ok(t, u.write(ctx))
+		ok(t, u.write(ctx))
+		if f := u.tree.File("/own/99/1"); f == nil || f.Size != 5000 || f.Name != "/own/99/1" {
+			t.Fatalf("after a write: %v", u.tree.Files())
 		}
-		if len(u.own) != 3 || len(u.order) != 3 || u.own["/own/99/2"] != (owned{2, 5000, "/own/99/2"}) {
-			t.Errorf("after three writes: %v, %v", u.own, u.order)
-		}
-		ok(t, u.rename(ctx))
-		moved := u.order[2]
-		if len(u.own) != 3 || moved != "/own/99/r4" || u.own[moved].name == moved || u.own[moved].size != 5000 {
-			t.Errorf("after a rename: %v, %v", u.own, u.order)
-		}
-		ok(t, u.check(ctx, moved, u.own[moved]))
-		ok(t, u.list(ctx))
-		ok(t, u.remove(ctx))
-		if len(u.own) != 2 || len(u.order) != 2 {
-			t.Errorf("after a removal: %v, %v", u.own, u.order)
-		}
-		for p := range u.own {
-			if !slices.Contains(u.order, p) {
-				t.Errorf("%s is owned and cannot be chosen", p)
+		for _, name := range operationNames() {
+			for range 6 {
+				if err := operations[name](u, ctx); err != nil && name != "race" && name != "look" && name != "ttl" {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			if u.tree.Len() == 0 {
+				ok(t, u.write(ctx))
 			}
 		}
-		late, cancel := u.node.WithTimeout(ctx, time.Nanosecond)
-		defer cancel()
-		_ = u.node.Sleep(ctx, time.Second)
-		u.order = u.order[:1]
-		p := u.order[0]
-		if err := u.rename(late); err == nil || !u.unsure[p] {
-			t.Errorf("a rename that failed: %v, unsure %v", err, u.unsure)
+		for _, p := range u.tree.Files() {
+			ok(t, u.status(ctx, p))
+			ok(t, u.check(ctx, p, u.tree.File(p)))
 		}
-		ok(t, u.c.Remove(ctx, p, client.RemoveOptions{}))
-		if err := u.check(ctx, p, u.own[p]); !dfs.IsKind(err, dfs.NotFound) {
-			t.Errorf("%v", err)
+		if len(u.tree.Doubts()) > 0 {
+			t.Errorf("in doubt without a fault: %+v", u.tree.Doubts())
 		}
-		ok(t, u.rename(ctx)) // neither of them touches it any more
-		ok(t, u.remove(ctx))
-		ok(t, u.list(ctx)) // the shared directory then
-		u.forget("/never/there")
 	})
 	if r.ViolationCount > 0 {
 		t.Errorf("%q", r.Violations)
+	}
+}
+
+// TestFailuresAreDoubts: an operation whose time is over before it begins leaves each of its paths in doubt, and the tree
+// without them.
+func TestFailuresAreDoubts(t *testing.T) {
+	for _, name := range []string{"write", "large", "overwrite", "rename", "replace", "remove", "mkdir", "movedir", "rmtree", "chmod", "xattr"} {
+		r := inCluster(t, 1, func(ctx context.Context, u *user) {
+			for range 3 {
+				ok(t, u.write(ctx))
+			}
+			ok(t, u.mkdir(ctx))
+			late, cancel := u.node.WithTimeout(ctx, time.Nanosecond)
+			defer cancel()
+			ok(t, u.node.Sleep(ctx, time.Second))
+			for len(u.tree.Doubts()) == 0 {
+				_ = operations[name](u, late) // replace may choose one file twice, and does nothing then
+			}
+			for p := range u.tree.Doubts()[0].May[0] {
+				if u.tree.File(p) != nil || !u.tree.Doubtful(p) {
+					t.Errorf("%s: %s is in doubt and known", name, p)
+				}
+			}
+			ok(t, u.list(ctx))
+		})
+		if r.ViolationCount > 0 {
+			t.Errorf("%s: %q", name, r.Violations)
+		}
 	}
 }
 
@@ -166,20 +198,6 @@ func TestNothingToDo(t *testing.T) {
 	})
 	if r.ViolationCount > 0 {
 		t.Errorf("%q", r.Violations)
-	}
-}
-
-// TestContent: a file's bytes follow from its path, its write and its size, and differ by the first two.
-func TestContent(t *testing.T) {
-	one := content("/a", 1, 100)
-	if len(one) != 100 || string(one) != string(content("/a", 1, 100)) || string(one[:96]) != string(content("/a", 1, 96)) {
-		t.Error("content does not follow from its path")
-	}
-	if string(one) == string(content("/b", 1, 100)) || string(one) == string(content("/a", 2, 100)) {
-		t.Error("two files have one content")
-	}
-	if sharedPath(1999) != "/shared/0001/file-001999" {
-		t.Errorf("%s", sharedPath(1999))
 	}
 }
 
@@ -290,20 +308,34 @@ func reach(r *run, a, b string, want bool) string {
 	return oneWay(r, a, b, want) + oneWay(r, b, a, want)
 }
 
-// TestQuantiles: the report's quantiles are of all operations of a kind, whatever order they ended in.
-func TestQuantiles(t *testing.T) {
-	for _, c := range []struct {
-		n         int
-		median    int
-		p99, most int
-	}{{1, 1, 1, 1}, {2, 2, 2, 2}, {3, 2, 3, 3}, {100, 51, 100, 100}, {1000, 501, 991, 1000}} {
-		var sorted []time.Duration
-		for i := range c.n {
-			sorted = append(sorted, time.Duration(i+1))
+// TestHistogram: quantiles are of all durations, whatever order they came in, at most 1/64 too long and never too short, and
+// the space is bounded.
+func TestHistogram(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{1, 2, 3, 100, 10_000} {
+		var h histogram
+		var all []time.Duration
+		for range n {
+			d := time.Duration(rng.ExpFloat64() * float64(time.Duration(1)<<rng.IntN(36)))
+			all = append(all, d)
+			h.add(d)
 		}
-		if m, p, x := at(sorted, 0.5), at(sorted, 0.99), at(sorted, 1); m != time.Duration(c.median) || p != time.Duration(c.p99) || x != time.Duration(c.most) {
-			t.Errorf("of %d: %d, %d, %d", c.n, m, p, x)
+		slices.Sort(all)
+		for _, q := range []float64{0, 0.1, 0.5, 0.9, 0.99, 1} {
+			exact := all[min(int(q*float64(n)), n-1)]
+			if got := h.quantile(q); got < exact || float64(got) > float64(exact)*(1+1.0/subBuckets)+1 {
+				t.Errorf("of %d the quantile %v is %v, want %v", n, q, got, exact)
+			}
 		}
+		if h.most != all[n-1] || h.total != uint64(n) || len(h.counts) > 2368 {
+			t.Errorf("of %d: %d counted, at most %v, %d buckets", n, h.total, h.most, len(h.counts))
+		}
+	}
+	var h histogram
+	h.add(-time.Second)
+	h.add(100 * time.Hour)
+	if h.quantile(0) != 0 || h.most != 100*time.Hour || len(h.counts) > 2368 || (&histogram{}).quantile(0.5) != 0 {
+		t.Errorf("%v, %v, %d buckets", h.quantile(0), h.most, len(h.counts))
 	}
 	for d, want := range map[time.Duration]time.Duration{1234567: 1235 * time.Microsecond, 1234567890: 1230 * time.Millisecond} {
 		if got := short(d); got != want {
@@ -316,7 +348,7 @@ func TestQuantiles(t *testing.T) {
 func TestViolationsAreBounded(t *testing.T) {
 	r := inCluster(t, 0, func(_ context.Context, u *user) {
 		for i := range 50 {
-			u.r.violation("number %d", i)
+			u.r.book.Violation("test", "number %d", i)
 		}
 	})
 	if r.ViolationCount != 50 || len(r.Violations) != 20 || !strings.Contains(r.Violations[19], "number 19") {
@@ -328,11 +360,11 @@ func TestViolationsAreBounded(t *testing.T) {
 func TestSwarmIsSane(t *testing.T) {
 	kinds := map[string]int{}
 	for seed := range uint64(500) {
-		s := Swarm(seed)
+		s := Swarm(seed, nil)
 		if err := s.Check(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		if again := Swarm(seed); fmt.Sprintf("%+v", again) != fmt.Sprintf("%+v", s) {
+		if again := Swarm(seed, nil); fmt.Sprintf("%+v", again) != fmt.Sprintf("%+v", s) {
 			t.Fatalf("seed %d has two scenarios", seed)
 		}
 		for _, f := range s.Faults {

@@ -5,10 +5,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/forebay/forebay/sim/cluster"
+	"github.com/forebay/forebay/sim/oracle"
 	"github.com/forebay/forebay/sim/world"
+	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/ufs"
 )
 
 // warmUp is how long a cluster has to come up before the load begins. Durations of scenarios count from zero.
@@ -30,7 +35,25 @@ type run struct {
 	s       *Scenario
 	w       *world.World
 	cluster *cluster.Cluster
+	store   ufs.Store // the under store without Forebay, from a node that nothing happens to
 	report  *Report
+	users   []*user
+	working int // users that have not ended
+
+	mix        []string // operations by weight
+	writeTypes []dfs.WriteType
+
+	book   *oracle.Book
+	boards *oracle.Boards
+	races  *oracle.Races
+	kept   *oracle.Kept
+	born   []birth // of each worker
+
+	faults  []*fault // under way
+	healed  bool     // no fault begins any more
+	wipes   int      // disks of workers that were lost
+	damaged bool     // bytes on some disk were changed
+	skewed  bool     // clocks differ
 }
 
 // Run runs a scenario to its end. The report is whole also when the run failed, up to then; an error means that the
@@ -44,38 +67,61 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	w := world.New(o.Seed)
 	defer w.Close()
 	w.CPU = world.DefaultCPU
-	r := &run{s: s, w: w, report: newReport(s, o.Seed)}
+	r := newRun(s, w, o)
 	if o.Trace != nil {
 		w.Sched.Trace(func(at time.Duration, node, task string) { fmt.Fprintf(o.Trace, "%12v  %-8s %s\n", at, node, task) })
 	}
-	r.cluster = cluster.New(w, cluster.Config{Masters: s.Masters, Workers: s.Workers, Racks: s.Racks, WorkerBytes: int64(s.WorkerCache), Log: o.Log})
 	r.fill()
 	for i := range s.Clients {
 		u := newUser(r, i, w.NewNode(fmt.Sprintf("c%d", i+1), r.cluster.Place(i)))
-		u.node.Go("user", u.work)
+		r.users = append(r.users, u)
+		r.working++
+		u.node.Go("user", func() { u.work(); r.working-- })
 	}
 	r.schedule()
+	if s.Settle > 0 {
+		r.watch()
+	}
 	err := r.advance(ctx, o.Progress)
-	r.report.finish(w)
+	if err == nil {
+		err = r.settle(ctx)
+	}
+	r.report.finish(r)
 	return r.report, err
 }
 
-// fill puts the shared files into the under store, before time begins.
-// They are put there behind Forebay's back, as files are that were there before the mount: the first access loads
-// their metadata, which a load on written files would never do.
+func newRun(s *Scenario, w *world.World, o Options) *run {
+	r := &run{s: s, w: w, report: newReport(s, o.Seed)}
+	r.book = &oracle.Book{Now: w.Sched.Elapsed, Mix: w.Sched.MixText}
+	r.boards, r.races, r.kept = oracle.NewBoards(r.book, max(s.Boards, 1)), oracle.NewRaces(r.book), oracle.NewKept(r.book)
+	r.cluster = cluster.New(w, cluster.Config{Masters: s.Masters, Workers: s.Workers, Racks: s.Racks, WorkerBytes: int64(s.WorkerCache), Log: o.Log})
+	r.store = r.cluster.Store.On(w.NewNode("auditor", world.NodeConfig{}))
+	for _, name := range slices.Sorted(maps.Keys(s.Mix)) {
+		r.mix = append(r.mix, slices.Repeat([]string{name}, s.Mix[name])...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.WriteTypes)) {
+		t, _ := dfs.ParseWriteType(name) // Check has looked
+		r.writeTypes = append(r.writeTypes, slices.Repeat([]dfs.WriteType{t}, s.WriteTypes[name])...)
+	}
+	return r
+}
+
+// largeSize bounds the files of the operation "large".
+func (r *run) largeSize() Size {
+	if r.s.LargeSize > 0 {
+		return r.s.LargeSize
+	}
+	return 4 * dfs.PageSizeBytes
+}
+
+// fill puts the shared files into the under store, before time begins: behind Forebay's back, as files are that were there
+// before the mount.
 func (r *run) fill() {
-	size := int(r.s.FileSize)
-	store := r.cluster.Store
-	for i := range r.s.Files {
-		p := sharedPath(i)
-		f, err := store.Create(context.Background(), string(p[1:]), 0o644)
-		if err == nil {
-			_, _ = f.Write(content(p, 0, size)) // into memory
-			_, err = f.Commit(context.Background())
-		}
-		if err != nil {
-			panic(fmt.Sprintf("fill the under store: %v", err)) // in memory, at a path that is ours
-		}
+	if r.s.Files == 0 {
+		return
+	}
+	if err := r.cluster.Store.Declare(shared(r.s.Files, int64(r.s.FileSize))); err != nil {
+		panic(fmt.Sprintf("fill the under store: %v", err)) // its patterns are ours
 	}
 }
 
@@ -98,15 +144,4 @@ func (r *run) advance(ctx context.Context, progress io.Writer) error {
 		}
 	}
 	return nil
-}
-
-// violation notes what must never be. It does not end the run: what follows from a first violation may show where it came
-// from. The first twenty are told in full, all are counted, and each is part of the history.
-func (r *run) violation(format string, args ...any) {
-	const most = 20
-	r.report.ViolationCount++
-	if len(r.report.Violations) < most {
-		r.report.Violations = append(r.report.Violations, fmt.Sprintf("at %v: ", r.w.Sched.Elapsed())+fmt.Sprintf(format, args...))
-	}
-	r.w.Sched.MixText("violation")
 }

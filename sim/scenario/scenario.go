@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -23,24 +24,31 @@ import (
 
 	"github.com/forebay/forebay/sim/scenarios"
 	"github.com/forebay/forebay/system/config"
+	"github.com/forebay/forebay/system/dfs"
 )
 
 // Scenario is what a file says. Sizes have units, as in Forebay's configuration.
 // A scenario and a seed are all that a run depends on, so that both together are a whole bug report.
 type Scenario struct {
 	Name        string         `yaml:"-"`
-	Description string         `yaml:"description"`
-	Masters     int            `yaml:"masters"` // 1, 3 or 5; 0: 3
+	Description string         `yaml:"description,omitempty"`
+	Masters     int            `yaml:"masters,omitempty"` // 1, 3 or 5; 0: 3
 	Workers     int            `yaml:"workers"`
 	Clients     int            `yaml:"clients"`
-	Racks       int            `yaml:"racks"`
+	Racks       int            `yaml:"racks,omitempty"`
 	Duration    time.Duration  `yaml:"duration"`
-	Rate        float64        `yaml:"rate"` // operations a second and client
-	Files       int            `yaml:"files"`
-	FileSize    Size           `yaml:"fileSize"`
-	WorkerCache Size           `yaml:"workerCache"`
-	Mix         map[string]int `yaml:"mix"` // weights of the operations
-	Faults      []Fault        `yaml:"faults"`
+	Settle      time.Duration  `yaml:"settle,omitempty"` // after the load, without faults, before everything is looked at again; 0: nothing is
+	Rate        float64        `yaml:"rate"`             // operations a second and client
+	Files       int            `yaml:"files,omitempty"`
+	FileSize    Size           `yaml:"fileSize,omitempty"`
+	LargeSize   Size           `yaml:"largeSize,omitempty"` // at most, of the operation large; 0: 4 MiB
+	BlockSize   Size           `yaml:"blockSize,omitempty"` // of files that are written; 0: the cluster's
+	WorkerCache Size           `yaml:"workerCache,omitempty"`
+	Replicas    int            `yaml:"replicas,omitempty"` // workers that acknowledge an ASYNC_THROUGH write; 0: one
+	Boards      int            `yaml:"boards,omitempty"`   // of the operations post and look; 0: one
+	Mix         map[string]int `yaml:"mix"`                // weights of the operations
+	WriteTypes  map[string]int `yaml:"writeTypes,omitempty"`
+	Faults      []Fault        `yaml:"faults,omitempty"`
 }
 
 // Size is a number of bytes, written with a unit.
@@ -58,10 +66,10 @@ func (s *Size) UnmarshalYAML(n *yaml.Node) error {
 // itself. Zone is for cut-zone; the other kinds ignore it.
 type Fault struct {
 	At    time.Duration `yaml:"at"`
-	Every time.Duration `yaml:"every"` // 0: once
-	For   time.Duration `yaml:"for"`
+	Every time.Duration `yaml:"every,omitempty"` // 0: once
+	For   time.Duration `yaml:"for,omitempty"`
 	Kind  string        `yaml:"kind"`
-	Zone  string        `yaml:"zone"`
+	Zone  string        `yaml:"zone,omitempty"`
 }
 
 // The bounds of a scenario: what is larger is a slip of the finger, or needs a larger machine than this was made for.
@@ -70,6 +78,9 @@ const (
 	maxClients  = 100_000
 	maxFiles    = 10_000_000
 	maxDuration = 24 * time.Hour
+	maxBoards   = 1000
+	maxWeight   = 1000
+	maxFileSize = 1 << 30
 )
 
 // Load reads a scenario: a file's path, or the name of one that comes with the simulator.
@@ -118,36 +129,60 @@ func Parse(text []byte) (*Scenario, error) {
 // All mistakes are told at once. It fills in the number of masters when none is given, and so must come before a
 // run.
 func (s *Scenario) Check() error {
-	within := func(key string, value, low, high int) error {
-		if value < low || value > high {
-			return fmt.Errorf("%s is %d: want %d to %d", key, value, low, high)
-		}
-		return nil
-	}
 	if s.Masters == 0 {
 		s.Masters = 3
 	}
 	err := errors.Join(within("masters", s.Masters, 1, 5), within("workers", s.Workers, 1, maxWorkers), within("clients", s.Clients, 1, maxClients),
-		within("racks", s.Racks, 0, maxWorkers), within("files", s.Files, 0, maxFiles))
+		within("racks", s.Racks, 0, maxWorkers), within("files", s.Files, 0, maxFiles), within("replicas", s.Replicas, 0, s.Workers),
+		within("boards", s.Boards, 0, maxBoards), within("fileSize", int(s.FileSize), 0, maxFileSize), within("largeSize", int(s.LargeSize), 0, maxFileSize))
+	if s.Masters%2 == 0 {
+		err = errors.Join(err, fmt.Errorf("masters is %d: want 1, 3 or 5, since an even number bears no more deaths than one less", s.Masters))
+	}
 	if s.Duration <= 0 || s.Duration > maxDuration {
 		err = errors.Join(err, fmt.Errorf("duration is %v: want more than 0 and at most %v", s.Duration, maxDuration))
+	}
+	if s.Settle < 0 || s.Settle > maxDuration {
+		err = errors.Join(err, fmt.Errorf("settle is %v: want 0 to %v", s.Settle, maxDuration))
+	}
+	if s.BlockSize < 0 || s.BlockSize%dfs.PageSizeBytes != 0 {
+		err = errors.Join(err, fmt.Errorf("blockSize is %d: want a multiple of 1 MiB, or 0", s.BlockSize))
 	}
 	if s.Rate <= 0 || s.Rate > 1000 {
 		err = errors.Join(err, fmt.Errorf("rate is %v: want more than 0 and at most 1000 operations a second and client", s.Rate))
 	}
+	return errors.Join(err, s.checkWeights(), s.checkFaults())
+}
+
+func within(key string, value, low, high int) error {
+	if value < low || value > high {
+		return fmt.Errorf("%s is %d: want %d to %d", key, value, low, high)
+	}
+	return nil
+}
+
+// checkWeights goes through maps in the order of their keys, so that one file has one error.
+func (s *Scenario) checkWeights() (err error) {
 	total := 0
-	for name, weight := range s.Mix {
+	for _, name := range slices.Sorted(maps.Keys(s.Mix)) {
 		if _, ok := operations[name]; !ok {
 			err = errors.Join(err, fmt.Errorf("mix has %q: want %s", name, strings.Join(operationNames(), ", ")))
 		}
-		if weight < 0 {
-			err = errors.Join(err, fmt.Errorf("mix.%s is %d: want 0 or more", name, weight))
-		}
-		total += weight
+		err = errors.Join(err, within("mix."+name, s.Mix[name], 0, maxWeight))
+		total += max(s.Mix[name], 0)
 	}
-	if total <= 0 {
+	if total == 0 {
 		err = errors.Join(err, errors.New("mix is empty: give at least one operation a weight"))
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.WriteTypes)) {
+		if _, bad := dfs.ParseWriteType(name); bad != nil {
+			err = errors.Join(err, fmt.Errorf("writeTypes: %w", bad))
+		}
+		err = errors.Join(err, within("writeTypes."+name, s.WriteTypes[name], 0, maxWeight))
+	}
+	return err
+}
+
+func (s *Scenario) checkFaults() (err error) {
 	for i, f := range s.Faults {
 		if _, ok := faultKinds[f.Kind]; !ok {
 			err = errors.Join(err, fmt.Errorf("fault %d has kind %q: want %s", i+1, f.Kind, strings.Join(faultNames(), ", ")))
@@ -161,20 +196,6 @@ func (s *Scenario) Check() error {
 
 // operationNames and faultNames are sorted: Swarm draws in this order, and a map's would differ between runs of
 // one seed.
-func operationNames() []string {
-	var names []string
-	for name := range operations {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func operationNames() []string { return slices.Sorted(maps.Keys(operations)) }
 
-func faultNames() []string {
-	var names []string
-	for name := range faultKinds {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func faultNames() []string { return slices.Sorted(maps.Keys(faultKinds)) }

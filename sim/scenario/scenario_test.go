@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/forebay/forebay/sim/store"
+	"github.com/forebay/forebay/sim/store/content"
 	"github.com/forebay/forebay/system/dfs"
-	"github.com/forebay/forebay/system/ufs"
 )
 
 // small is a scenario with everything in it that takes a fraction of a second.
@@ -92,10 +93,12 @@ func TestSeedsHold(t *testing.T) {
 func TestViolationsAreSeen(t *testing.T) {
 	for name, harm := range map[string]func(r *run) error{
 		"wrong bytes": func(r *run) error {
-			return each(r, func(store ufs.Store, p string) error { return put(store, p, content("/x", 9, int(r.s.FileSize))) })
+			return each(r, func(store *store.Store, p string) error {
+				return store.Put(p, content.Of("/x", 9), int64(r.s.FileSize))
+			})
 		},
 		"lost files": func(r *run) error {
-			return each(r, func(store ufs.Store, p string) error { return store.Remove(context.Background(), p) })
+			return each(r, func(_ *store.Store, p string) error { return r.store.Remove(context.Background(), p) })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,24 +118,12 @@ func TestViolationsAreSeen(t *testing.T) {
 	}
 }
 
-func each(r *run, do func(ufs.Store, string) error) error {
+func each(r *run, do func(*store.Store, string) error) error {
 	var errs []error
 	for i := range r.s.Files {
 		errs = append(errs, do(r.cluster.Store, string(sharedPath(i)[1:])))
 	}
 	return errors.Join(errs...)
-}
-
-func put(store ufs.Store, p string, data []byte) error {
-	f, err := store.Create(context.Background(), p, 0o644)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	_, err = f.Commit(context.Background())
-	return err
 }
 
 // TestBadScenarios: what cannot be is refused, naming the key.
@@ -153,6 +144,14 @@ func TestBadScenarios(t *testing.T) {
 		strings.Replace(good, "stat: 1", "sing: 1", 1):                 `"sing"`,
 		strings.Replace(good, "stat: 1", "stat: -1", 1):                "mix.stat",
 		strings.Replace(good, "{stat: 1}", "{}", 1):                    "mix is empty",
+		good + "masters: 4\n":                                          "masters is 4",
+		good + "replicas: 2\n":                                         "replicas is 2",
+		good + "settle: -1s\n":                                         "settle",
+		good + "blockSize: 5\n":                                        "blockSize is 5",
+		good + "boards: 9999\n":                                        "boards is 9999",
+		good + "largeSize: 2TiB\n":                                     "largeSize",
+		good + "writeTypes: {SLOWLY: 1}\n":                             "SLOWLY",
+		good + "writeTypes: {MUST_CACHE: -1}\n":                        "writeTypes.MUST_CACHE is -1",
 		strings.Replace(good, "workers: 1", "workers: 1000000", 1):     "workers is 1000000",
 		good + "faults: [{at: 1s, kind: meteor}]\n":                    `"meteor"`,
 		good + "faults: [{at: -1s, kind: restart-worker}]\n":           "fault 1",
@@ -202,15 +201,7 @@ func TestReport(t *testing.T) {
 	r.add("read", time.Second, dfs.Errorf(dfs.Unavailable, "read", "/x", "away"))
 	r.Violations, r.ViolationCount = []string{"at 3s: wrong"}, 1
 	k := r.Kinds["read"]
-	for _, q := range []struct {
-		q    float64
-		want time.Duration
-	}{{0, 10 * time.Millisecond}, {0.5, 20 * time.Millisecond}, {1, 30 * time.Millisecond}} {
-		if got := at([]time.Duration{10 * time.Millisecond, 20 * time.Millisecond, 30 * time.Millisecond}, q.q); got != q.want {
-			t.Errorf("quantile %v is %v, want %v", q.q, got, q.want)
-		}
-	}
-	if k.Count != 101 || k.Failed != 1 || k.Errors["unavailable"] != 1 || at(nil, 0.5) != 0 {
+	if k.Count != 101 || k.Failed != 1 || k.Errors["unavailable"] != 1 {
 		t.Errorf("%+v", k)
 	}
 	var out bytes.Buffer
@@ -263,7 +254,7 @@ func TestSweep(t *testing.T) {
 	if err != nil || told != 40 || len(w.Failed) > 0 || len(w.Missed()) > 0 {
 		t.Errorf("%v, told %d, failed %v (%s), missed %v", err, told, w.Failed, w.First, w.Missed())
 	}
-	faultKinds["test"] = func(r *run, _ Fault, _ int) func() { r.violation("planted"); return func() {} }
+	faultKinds["test"] = func(r *run, _ Fault, _ int) func() { r.book.Violation("test", "planted"); return func() {} }
 	defer delete(faultKinds, "test")
 	w, err = RunSweep(t.Context(), 1, 6, nil)
 	if err != nil || len(w.Failed) == 0 || w.First == "" {

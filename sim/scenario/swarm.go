@@ -1,126 +1,77 @@
 package scenario
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/forebay/forebay/system/dfs"
 )
 
 // Swarm testing (Groce et al. 2012): each seed turns features on and off, so that the runs differ in what they do at all
 // and not only in when. A fault that is always there hides what only happens without it.
 
-// Swarm is the scenario of a seed: a small cluster, a random part of the operations, and a random part of the faults.
+// Swarm is the scenario of a seed: a small cluster, a random part of the operations and write types, and of the given kinds of
+// faults (nil: of all).
 // It draws from a source of its own and not from the world's, so that changes in what a run draws leave the
 // scenarios of all seeds as they are. A new operation or kind of fault does change them.
-func Swarm(seed uint64) *Scenario {
+func Swarm(seed uint64, kinds []string) *Scenario {
 	rng := rand.New(rand.NewPCG(seed, 0x5a77))
-	between := func(low, high time.Duration) time.Duration { return low + time.Duration(rng.Int64N(int64(high-low))) }
+	if kinds == nil {
+		kinds = faultNames()
+	}
 	s := &Scenario{
 		Name: fmt.Sprintf("swarm-%d", seed), Masters: 1 + 2*rng.IntN(2), Workers: 1 + rng.IntN(5), Clients: 2 + rng.IntN(8), Racks: 3,
-		Duration: 30 * time.Second, Rate: 1 + 2*rng.Float64(), Files: 1 + rng.IntN(60), FileSize: Size(1 + rng.IntN(40_000)), Mix: map[string]int{},
+		Duration: 30 * time.Second, Settle: 30 * time.Second, Rate: 1 + 2*rng.Float64(), Files: 1 + rng.IntN(60), FileSize: Size(1 + rng.IntN(40_000)),
+		Boards: 1 + rng.IntN(6), Mix: map[string]int{},
 	}
+	if rng.IntN(12) == 0 {
+		s.Masters = 5
+	}
+	s.swarmData(rng)
 	for _, name := range operationNames() {
-		if rng.IntN(4) > 0 {
+		if rng.IntN(3) > 0 {
 			s.Mix[name] = 1 + rng.IntN(20)
 		}
 	}
 	if len(s.Mix) == 0 {
 		s.Mix["read"] = 1
 	}
-	for _, kind := range faultNames() {
+	for _, kind := range kinds {
 		if rng.IntN(2) == 0 {
-			continue
+			s.Faults = append(s.Faults, swarmFault(rng, kind))
 		}
-		f := Fault{Kind: kind, At: between(4*time.Second, 15*time.Second), For: between(100*time.Millisecond, 6*time.Second), Zone: fmt.Sprintf("z%d", rng.IntN(3))}
-		if rng.IntN(2) == 0 {
-			f.Every = between(f.For+time.Second, 15*time.Second)
-		}
-		s.Faults = append(s.Faults, f)
 	}
 	return s
 }
 
-// Sweep is what many seeds showed.
-type Sweep struct {
-	Seeds      int            `json:"seeds"`
-	Operations int            `json:"operations"`
-	Faults     int            `json:"faults"`
-	Simulated  time.Duration  `json:"simulatedNs"`
-	Wall       time.Duration  `json:"wallNs"`
-	Sometimes  map[string]int `json:"sometimes"` // how many seeds reached what should be reached by some
-	Failed     []uint64       `json:"failedSeeds"`
-	First      string         `json:"firstFailure,omitempty"`
-}
-
-// RunSweep runs count seeds from first on, and goes on after those that fail. told hears of each seed's end.
-// It stops between seeds when ctx ends, with what there is so far and ctx's error. Each seed has a world of its
-// own, so that none depends on those before and a failing one can be run alone.
-func RunSweep(ctx context.Context, first uint64, count int, told func(seed uint64, failure string)) (*Sweep, error) {
-	sweep := &Sweep{Sometimes: map[string]int{}, Failed: []uint64{}}
-	for _, name := range append(operationNames(), faultNames()...) {
-		sweep.Sometimes[name] = 0
-	}
-	for seed := first; seed < first+uint64(count); seed++ {
-		if err := ctx.Err(); err != nil {
-			return sweep, err
-		}
-		s := Swarm(seed)
-		report, err := Run(ctx, s, Options{Seed: seed})
-		failure := ""
-		switch {
-		case err != nil:
-			failure = err.Error()
-		case report.ViolationCount > 0:
-			failure = report.Violations[0]
-		}
-		sweep.add(s, report, seed, failure)
-		if told != nil {
-			told(seed, failure)
+// swarmData chooses what files are like: of half the seeds workers' caches are so small that they evict.
+func (s *Scenario) swarmData(rng *rand.Rand) {
+	s.WriteTypes = map[string]int{}
+	for _, t := range []dfs.WriteType{dfs.WriteCacheThrough, dfs.WriteMustCache, dfs.WriteThrough, dfs.WriteAsyncThrough} {
+		if rng.IntN(3) > 0 {
+			s.WriteTypes[t.String()] = 1 + rng.IntN(3)
 		}
 	}
-	return sweep, nil
-}
-
-func (w *Sweep) add(s *Scenario, r *Report, seed uint64, failure string) {
-	w.Seeds++
-	if failure != "" {
-		w.Failed = append(w.Failed, seed)
-		if w.First == "" {
-			w.First = failure
-		}
+	if rng.IntN(2) == 0 {
+		s.BlockSize = Size(1+rng.IntN(3)) * dfs.PageSizeBytes
 	}
-	if r == nil {
-		return
+	if rng.IntN(2) == 0 {
+		s.WorkerCache = Size(8+rng.IntN(24)) * dfs.PageSizeBytes
 	}
-	w.Operations += r.Operations()
-	w.Faults += r.Faults
-	w.Simulated += r.Simulated
-	w.Wall += r.Wall
-	for name, k := range r.Kinds {
-		if k.Count > k.Failed {
-			w.Sometimes[name]++
-		}
-		if k.Failed > 0 {
-			w.Sometimes["an operation fails"]++
-		}
-	}
-	for _, f := range s.Faults {
-		if f.At < s.Duration {
-			w.Sometimes[f.Kind]++
-		}
+	if rng.IntN(2) == 0 {
+		s.Replicas = 1 + rng.IntN(min(2, s.Workers))
 	}
 }
 
-// Missed lists what no seed reached: the sweep is blind there.
-// An operation counts when one succeeded, a fault when it was begun: a sweep in which all reads fail has not
-// tested reads.
-func (w *Sweep) Missed() []string {
-	var missed []string
-	for _, name := range append(operationNames(), faultNames()...) {
-		if w.Sometimes[name] == 0 {
-			missed = append(missed, name)
-		}
+func swarmFault(rng *rand.Rand, kind string) Fault {
+	between := func(low, high time.Duration) time.Duration { return low + time.Duration(rng.Int64N(int64(high-low))) }
+	f := Fault{Kind: kind, At: between(4*time.Second, 15*time.Second), For: between(100*time.Millisecond, 6*time.Second)}
+	if kind == "cut-zone" {
+		f.Zone = fmt.Sprintf("z%d", rng.IntN(3))
 	}
-	return missed
+	if rng.IntN(2) == 0 {
+		f.Every = between(f.For+time.Second, 15*time.Second)
+	}
+	return f
 }
