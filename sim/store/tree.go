@@ -159,7 +159,9 @@ func (t *tree) page(dir, after string, most int) ([]ufs.Entry, error) {
 	}
 	var entries []ufs.Entry
 	t.children(n, dir, after, func(name string, c *node) bool {
-		entries = append(entries, c.entry(name))
+		if ufs.ListableName(name) {
+			entries = append(entries, c.entry(name))
+		}
 		return len(entries) < most
 	})
 	return entries, nil

@@ -47,6 +47,7 @@ func (m *Master) register(stream grpc.BidiStreamingServer[proto.RegisterRequest,
 		return err
 	}
 	defer m.registering.Release(1)
+	l.persist.again(id, "the worker that was writing it registered anew")
 	if m.blocks.Blocks(id) > 0 {
 		m.blocks.RemoveWorker(id)
 	}
@@ -143,14 +144,13 @@ func (l *leadership) reconcileUnlocated() proto.WorkerCommand_Action {
 
 // Heartbeat implements proto.BlocksServer.
 // It answers before the results of persisting are taken in, unless maxPersistResults are under way: then it waits, which
-// slows the worker down instead of gathering tasks. Commands whose answer is lost on the wire are not sent again: FREE and
-// pins are put right when the worker registers, PERSIST when its lease runs out.
+// slows the worker down instead of gathering tasks.
 func (m *Master) Heartbeat(ctx context.Context, req *proto.HeartbeatRequest) (*proto.HeartbeatResponse, error) {
 	l := m.leader.Load()
 	if l == nil {
 		return nil, rpc.ToStatus(m.notLeader("heartbeat"))
 	}
-	commands, ok := m.workers.Heartbeat(req, m.h.Now())
+	response, ok := m.workers.Heartbeat(req, m.h.Now())
 	if !ok {
 		return &proto.HeartbeatResponse{Register: true}, nil
 	}
@@ -164,7 +164,8 @@ func (m *Master) Heartbeat(ctx context.Context, req *proto.HeartbeatRequest) (*p
 	if err := l.persist.reported(ctx, req.Persisted); err != nil {
 		return nil, rpc.ToStatus(err)
 	}
-	return &proto.HeartbeatResponse{Commands: commands, NextNs: int64(m.workers.Patience())}, nil
+	response.NextNs = int64(m.workers.Patience())
+	return response, nil
 }
 
 // Mounts implements proto.BlocksServer.

@@ -34,7 +34,7 @@ func (l *leadership) free(ctx context.Context, r namespace.Request, p dfs.Path, 
 			return nil
 		}
 		count++
-		l.forget(n)
+		l.dropCopies(n)
 		return nil
 	})
 	return &proto.Result{Count: count}, err

@@ -32,6 +32,7 @@ type rig struct {
 	session uint64
 	seq     uint64
 	user    string
+	heard   map[uint64]uint64 // the last answer to a worker, by its lease
 }
 
 func newRig(t testing.TB, change ...func(*Config)) *rig {

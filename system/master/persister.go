@@ -1,6 +1,7 @@
 package master
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/master/namespace"
 	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/ufs"
 )
 
 // Bounds and pace of asynchronous persistence.
@@ -25,12 +27,13 @@ const (
 //
 // INV-1: a file leaves the queue only with the entry that says that it is persisted, or that it is gone (the evaluator's
 // reindex and drop). Losing everything here costs a second write of the same content, never a file.
-// INV-2: an object that was written for a file which has moved or gone meanwhile is taken back (publish), so that it does
-// not come back to life at the next sync.
+// INV-2: workers write staged objects, and the leader alone gives one the path of its file, while the file is there with
+// the version that was written: what is late is removed (publish), and never replaces what came after it.
 // INV-3: at most maxPersisting commands are out; files that cannot be written now wait in the logged queue alone.
 type persister struct {
 	l       *leadership
 	results *host.Semaphore
+	nonce   uint64 // in the names of what is staged: other leaders, and other clusters on the same store, have others
 
 	mu     sync.Mutex
 	cursor dfs.InodeID
@@ -51,7 +54,7 @@ type persisting struct {
 // newPersister starts with nothing told: a new leader tells workers again what a former one had told them, which costs
 // a second write and no file.
 func newPersister(l *leadership) *persister {
-	return &persister{l: l, results: host.NewSemaphore(l.m.h, maxPersistResults), told: map[dfs.InodeID]*persisting{}}
+	return &persister{l: l, results: host.NewSemaphore(l.m.h, maxPersistResults), nonce: l.m.h.Rand().Uint64(), told: map[dfs.InodeID]*persisting{}}
 }
 
 // schedule tells workers about a page of the queue. It runs as one task, so a page is not told twice. The cursor goes
@@ -141,6 +144,7 @@ func (p *persister) tell(file namespace.ToPersist) bool {
 	p.l.m.workers.Tell(worker, &proto.WorkerCommand{
 		Action: proto.WorkerCommand_PERSIST, Inode: uint64(file.Inode.ID), Version: file.Inode.Version, MountId: uint64(mount.ID),
 		UfsPath: rel, Length: file.Inode.Length, BlockSize: file.Inode.BlockSize, Mode: file.Inode.Mode,
+		Staged: ufs.Staged(fmt.Sprintf("%x-%x-%x", p.nonce, uint64(file.Inode.ID), file.Inode.Version)),
 	})
 	return true
 }
@@ -164,15 +168,15 @@ func (p *persister) choose(file namespace.ToPersist) dfs.WorkerID {
 	return ""
 }
 
-// workerLost makes what the worker was told to persist due again.
-// Its failures stay as they were: the loss is not the file's.
-func (p *persister) workerLost(id dfs.WorkerID) {
+// again makes what a worker was told to persist due again: it is lost, or registers, perhaps in a new life that knows nothing
+// of it. One that is writing takes a second command for the first. Failures stay as they were: this is not the file's.
+func (p *persister) again(id dfs.WorkerID, problem string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, state := range p.told {
 		if state.worker == id {
 			state.worker, state.until = "", time.Time{}
-			state.problem = "the worker that was writing it was lost"
+			state.problem = problem
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/rpc"
+	"github.com/forebay/forebay/system/ufs"
 )
 
 // reported handles a worker's results beside its heartbeat, a bounded number at a time.
@@ -51,14 +52,19 @@ func (p *persister) finish(res *proto.PersistResult) {
 	p.l.m.log.Warn("persisting failed and will be tried again", "inode", res.Inode, "path", res.UfsPath, "failures", state.failures, "error", err)
 }
 
-// publish records a persisted file, or takes the object back when the file is no longer what was written. The claim
-// keeps the file from being renamed or removed between the look and the entry; an error other than of the state is
-// tried again by finish's backoff.
+// publish gives a staged object the path of its file and records the file as persisted, or removes the object when the
+// file is no longer what was written. The claim keeps the file from being overwritten, renamed or removed from the look to
+// the entry, and leadership is proved under it: a leader that was deposed would not know of what came since. A death
+// between the rename and the entry leaves the file on the queue, with its own content at its path.
+// An error other than of the state is tried again by finish's backoff.
 func (p *persister) publish(res *proto.PersistResult) error {
 	l := p.l
 	mount := l.m.machine.Mounts().ByID(dfs.MountID(res.MountId))
 	if mount == nil {
 		return nil // unmounted meanwhile: the store is no longer ours to change
+	}
+	if !ufs.IsStaged(res.Staged) {
+		return dfs.Errorf(dfs.InvalidArgument, "publish", res.UfsPath, "the worker names %q, which is no staged object", res.Staged)
 	}
 	path, err := dfs.ParsePath(string(mount.Path) + "/" + res.UfsPath)
 	if err != nil {
@@ -69,39 +75,44 @@ func (p *persister) publish(res *proto.PersistResult) error {
 		return err
 	}
 	defer claim.Release()
-	err = l.e.SetPersisted(l.ctx, claim, path, dfs.InodeID(res.Inode), res.Version, res.Fingerprint)
-	if err == nil {
-		if n, _, _, err := l.m.machine.Peek(path); err == nil && n != nil {
-			l.tell(n, res.Version, &proto.WorkerCommand{Action: proto.WorkerCommand_SET_PERSISTED, Inode: res.Inode, Version: res.Version})
+	at, err := l.placeOf(l.ctx, path)
+	if err != nil {
+		return err
+	}
+	if err := l.reads.Wait(l.ctx); err != nil {
+		return err
+	}
+	n, err := l.e.CheckPersisted(path, dfs.InodeID(res.Inode), res.Version)
+	if dfs.IsKind(err, dfs.Stale) || err == nil && n.Persist == dfs.Persisted {
+		if err == nil { // reported twice, or written twice: the worker need not keep it
+			l.tell(n, res.Version, persistedCommand(res))
 		}
-		return nil
-	}
-	if !dfs.IsKind(err, dfs.Stale) {
-		return err
-	}
-	return p.takeBack(path, res)
-}
-
-// takeBack removes an object that was persisted for a file which has since moved, gone or changed, unless the path
-// belongs to another content by now.
-// It runs under publish's claim, so what it sees at the path stays so until the object is gone. An error leaves the
-// object and comes again by finish's backoff, as long as the file is on the queue; when the file is gone, the object
-// is found by the next sync as a file of the store.
-func (p *persister) takeBack(path dfs.Path, res *proto.PersistResult) error {
-	at, err := p.l.placeOf(p.l.ctx, path)
-	if err != nil || at.store == nil {
-		return err
-	}
-	entry, err := at.store.Stat(p.l.ctx, at.rel)
-	if dfs.IsKind(err, dfs.NotFound) {
-		return nil
+		return removeLeft(l.ctx, at.store, res.Staged)
 	}
 	if err != nil {
 		return err
 	}
-	n, _, _, err := p.l.m.machine.Peek(path)
-	if err != nil || entry.Fingerprint != res.Fingerprint || n != nil && (n.ID == dfs.InodeID(res.Inode) || n.Persist == dfs.Persisted) {
-		return err // replaced by its own newer version, or by someone else: leave it
+	fingerprint, err := p.place(at, res.Staged)
+	if err != nil {
+		return err
 	}
-	return at.store.Remove(p.l.ctx, at.rel)
+	if err := l.e.SetPersisted(l.ctx, claim, path, dfs.InodeID(res.Inode), res.Version, fingerprint); err != nil {
+		return err
+	}
+	l.tell(n, res.Version, persistedCommand(res))
+	return nil
+}
+
+// place renames a staged object to where it belongs. Some stores copy, so that the fingerprint is what comes of it.
+// NotFound says that an earlier try has renamed it, or that it is gone: the file is written anew.
+func (p *persister) place(at place, staged string) (fingerprint string, err error) {
+	if err := at.store.Rename(p.l.ctx, staged, at.rel); err != nil {
+		return "", dfs.Wrap(err, "publish", at.rel)
+	}
+	e, err := at.store.Stat(p.l.ctx, at.rel)
+	return e.Fingerprint, dfs.Wrap(err, "publish", at.rel)
+}
+
+func persistedCommand(res *proto.PersistResult) *proto.WorkerCommand {
+	return &proto.WorkerCommand{Action: proto.WorkerCommand_SET_PERSISTED, Inode: res.Inode, Version: res.Version}
 }

@@ -49,7 +49,7 @@ func (l *leadership) spendTTL(r namespace.Request, d namespace.Due) error {
 	none := int64(0)
 	out, err := l.e.SetAttribute(l.ctx, r, d.Path, &proto.SetAttribute{Ttl: &none}, func(n *inodestore.Inode) {
 		if n.Persist == dfs.Persisted && !n.Pinned {
-			l.forget(n)
+			l.dropCopies(n)
 		}
 	})
 	if err != nil {

@@ -61,6 +61,12 @@ func (l *leadership) forget(n *inodestore.Inode) {
 	l.tell(n, n.Version, &proto.WorkerCommand{Action: proto.WorkerCommand_FREE, Inode: uint64(n.ID)})
 }
 
+// dropCopies tells the workers that hold a file's version to drop it. The file stays, and may have a newer version by the time
+// that they hear of it, of which theirs may be the only copies: so it is the version that is named.
+func (l *leadership) dropCopies(n *inodestore.Inode) {
+	l.tell(n, n.Version, &proto.WorkerCommand{Action: proto.WorkerCommand_FREE, Inode: uint64(n.ID), Version: n.Version})
+}
+
 // tell queues a command for every worker that holds a block of the file's version.
 // Workers that hold none of it hear nothing; those that are lost are not in the block map.
 func (l *leadership) tell(n *inodestore.Inode, version uint32, c *proto.WorkerCommand) {
@@ -99,7 +105,7 @@ func (l *leadership) expireWorkers() {
 	for _, id := range l.m.workers.Expire(l.m.h.Now()) {
 		l.m.log.Warn("worker lost", "worker", id, "blocks", l.m.blocks.Blocks(id))
 		l.m.blocks.RemoveWorker(id)
-		l.persist.workerLost(id)
+		l.persist.again(id, "the worker that was writing it was lost")
 	}
 }
 

@@ -63,10 +63,15 @@ func (r *rig) join(id string, files []*proto.HeldFile) uint64 {
 // heartbeat gives what a worker is told.
 func (r *rig) heartbeat(req *proto.HeartbeatRequest) *proto.HeartbeatResponse {
 	r.t.Helper()
+	req.Heard = r.heard[req.Lease]
 	res, err := r.m.Heartbeat(context.Background(), req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	if r.heard == nil {
+		r.heard = map[uint64]uint64{}
+	}
+	r.heard[req.Lease] = res.Answer
 	return res
 }
 
@@ -88,9 +93,28 @@ func (r *rig) async(p, holder string, length int64) *proto.FileStatus {
 	return r.must(opComplete(s, dfs.WriteAsyncThrough, length, "", holder)).Status
 }
 
+// wrote has a worker do what c says, and gives its report.
+func (r *rig) wrote(c *proto.WorkerCommand, content string) []*proto.PersistResult {
+	r.t.Helper()
+	if _, err := r.store(c.Staged, content); err != nil {
+		r.t.Error(err)
+	}
+	return persisted(c, nil)
+}
+
+// stored is what the store mem://a has at a path, and whether it has anything.
+func (r *rig) stored(path string) (content string, there bool) {
+	o, err := r.space.Open(r.h, "a").Open(context.Background(), path, 0, 1<<20)
+	if err != nil {
+		return "", false
+	}
+	text, err := io.ReadAll(o)
+	return string(text), err == nil
+}
+
 // persisted is a worker's report of what it did for c.
-func persisted(c *proto.WorkerCommand, fingerprint string, err error) []*proto.PersistResult {
-	res := &proto.PersistResult{Inode: c.Inode, Version: c.Version, MountId: c.MountId, UfsPath: c.UfsPath, Fingerprint: fingerprint}
+func persisted(c *proto.WorkerCommand, err error) []*proto.PersistResult {
+	res := &proto.PersistResult{Inode: c.Inode, Version: c.Version, MountId: c.MountId, UfsPath: c.UfsPath, Staged: c.Staged}
 	if err != nil {
 		res.Error = rpc.ErrorToProto(err)
 	}
@@ -121,7 +145,7 @@ func TestPersistBackoff(t *testing.T) {
 			}
 			waits = append(waits, r.h.Now().Sub(told).Round(time.Second))
 			told = r.h.Now()
-			r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(c[0], "", full)})
+			r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(c[0], full)})
 			r.sleep(10 * time.Millisecond)
 			rep, err := r.m.Report(context.Background(), nil)
 			if err != nil || rep.ToPersist != 1 || !strings.Contains(strings.Join(rep.Problems, " "), "the store is full") {
@@ -222,8 +246,8 @@ func TestPersistNewerVersion(t *testing.T) {
 		if len(old) != 1 || len(c) != 1 || c[0].Version != 2 {
 			r.t.Fatalf("told %v, then %v", old, c)
 		}
-		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(old[0], "old", dfs.Errorf(dfs.NoSpace, "persist", "", "full"))})
-		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(old[0], "old", nil)})
+		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(old[0], dfs.Errorf(dfs.NoSpace, "persist", "", "full"))})
+		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: r.wrote(old[0], "old!")})
 		r.sleep(5 * time.Second)
 		if s := r.must(opStat("/m/f")).Status; dfs.PersistState(s.Persist) != dfs.ToBePersisted {
 			t.Errorf("an old version's report made the new one %v", dfs.PersistState(s.Persist))
@@ -231,10 +255,13 @@ func TestPersistNewerVersion(t *testing.T) {
 		if again := r.commands("w1", lease, proto.WorkerCommand_PERSIST); len(again) != 0 {
 			t.Errorf("told %v again although the worker is at it", again)
 		}
-		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(c[0], "new", nil)})
+		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: r.wrote(c[0], "newer")})
 		r.sleep(time.Second)
-		if s := r.must(opStat("/m/f")).Status; dfs.PersistState(s.Persist) != dfs.Persisted || s.Fingerprint != "new" {
+		if s := r.must(opStat("/m/f")).Status; dfs.PersistState(s.Persist) != dfs.Persisted || s.Fingerprint == "" {
 			t.Errorf("status %v", s)
+		}
+		if got, _ := r.stored("f"); got != "newer" {
+			t.Errorf("the store has %q", got)
 		}
 	})
 }
@@ -251,7 +278,7 @@ func TestPersistInRootMount(t *testing.T) {
 		if len(c) != 1 || c[0].UfsPath != "d/f" {
 			r.t.Fatalf("told %v", c)
 		}
-		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(c[0], "fp", nil)})
+		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: r.wrote(c[0], "data")})
 		r.sleep(time.Second)
 		if s := r.must(opStat("/d/f")).Status; dfs.PersistState(s.Persist) != dfs.Persisted {
 			t.Errorf("status %v", s)
@@ -259,21 +286,25 @@ func TestPersistInRootMount(t *testing.T) {
 	}, func(c *Config) { c.RootURI = "mem://a" })
 }
 
-// TestTakeBackSpares (INV-2 of persister): an object that was written for a file which is gone is taken back, but not what
-// anybody else has put there since.
-func TestTakeBackSpares(t *testing.T) {
+// TestLatePersist (INV-2 of persister): what was written for a file that has moved, gone or changed meanwhile is removed, and
+// what is at its path by then stays, whoever put it there.
+func TestLatePersist(t *testing.T) {
+	through := func(r *rig) {
+		over := opCreate("/m/f", dfs.WriteThrough)
+		over.GetCreateFile().Overwrite = true
+		s := r.must(over).Status
+		fingerprint, _ := r.store("f", "newer")
+		r.must(opComplete(s, dfs.WriteThrough, 5, fingerprint, ""))
+	}
 	for name, c := range map[string]struct {
-		meanwhile func(r *rig) string // gives the fingerprint that the worker reports
-		kept      bool
+		meanwhile func(r *rig)
+		want      string // at the path in the end
 	}{
-		"nothing there":  {func(*rig) string { return "never" }, false},
-		"its own object": {func(r *rig) string { f, _ := r.store("f", "data"); return f }, false},
-		"another object": {func(r *rig) string { _, _ = r.store("f", "other"); return "mine" }, true},
-		"known by now": {func(r *rig) string {
-			f, _ := r.store("f", "data")
-			r.must(opStatNow("/m/f"))
-			return f
-		}, true},
+		"removed":               {func(r *rig) { r.must(opRemove("/m/f", false)) }, ""},
+		"renamed":               {func(r *rig) { r.must(opRename("/m/f", "/m/g")) }, ""},
+		"overwritten through":   {through, "newer"},
+		"another's by now":      {func(r *rig) { r.must(opRemove("/m/f", false)); _, _ = r.store("f", "other") }, "other"},
+		"another file's by now": {func(r *rig) { r.must(opRename("/m/f", "/m/g")); through(r) }, "newer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onVirtualTime(t, func(r *rig) {
@@ -282,18 +313,105 @@ func TestTakeBackSpares(t *testing.T) {
 				r.async("/m/f", "w1", 4)
 				r.sleep(time.Second)
 				told := r.commands("w1", lease, proto.WorkerCommand_PERSIST)
-				r.must(opRename("/m/f", "/m/g"))
-				r.must(opRemove("/m/g", false))
-				fingerprint := c.meanwhile(r)
-				r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(told[0], fingerprint, nil)})
+				c.meanwhile(r)
+				r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: r.wrote(told[0], "data")})
 				r.sleep(time.Second)
-				_, err := r.space.Open(r.h, "a").Stat(context.Background(), "f")
-				if kept := err == nil; kept != c.kept {
-					t.Errorf("the object is there: %v, want %v (%v)", kept, c.kept, err)
+				if got, _ := r.stored("f"); got != c.want {
+					t.Errorf("the store has %q at the path, want %q", got, c.want)
+				}
+				if _, there := r.stored(told[0].Staged); there {
+					t.Errorf("%s is left", told[0].Staged)
 				}
 			})
 		})
 	}
+}
+
+// TestPublishOnce: a result that comes twice changes nothing the second time, and one whose object is gone has the file
+// written anew.
+func TestPublishOnce(t *testing.T) {
+	onVirtualTime(t, func(r *rig) {
+		r.must(opMount("/m", "mem://a", false))
+		lease := r.join("w1", nil)
+		r.async("/m/f", "w1", 4)
+		r.sleep(time.Second)
+		c := r.commands("w1", lease, proto.WorkerCommand_PERSIST)[0]
+		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(c, nil)})
+		r.sleep(3 * time.Second)
+		again := r.commands("w1", lease, proto.WorkerCommand_PERSIST)
+		if s := r.must(opStat("/m/f")).Status; len(again) != 1 || dfs.PersistState(s.Persist) != dfs.ToBePersisted {
+			t.Fatalf("after a report of an object that is not there: told %v, status %v", again, s)
+		}
+		for range 2 {
+			r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: r.wrote(again[0], "data")})
+			r.sleep(time.Second)
+		}
+		if set := r.commands("w1", lease, proto.WorkerCommand_SET_PERSISTED); len(set) != 1 {
+			t.Errorf("a report that came twice: told %v", set)
+		}
+		if _, there := r.stored(c.Staged); there {
+			t.Error("what was written twice is left")
+		}
+		if got, _ := r.stored("f"); got != "data" {
+			t.Errorf("the store has %q", got)
+		}
+	})
+}
+
+// TestPersistResultIsChecked: a worker's word moves nothing but what Forebay itself staged.
+func TestPersistResultIsChecked(t *testing.T) {
+	onVirtualTime(t, func(r *rig) {
+		r.must(opMount("/m", "mem://a", false))
+		lease := r.join("w1", nil)
+		r.async("/m/f", "w1", 4)
+		r.sleep(time.Second)
+		c := r.commands("w1", lease, proto.WorkerCommand_PERSIST)[0]
+		_, _ = r.store("precious", "another's")
+		c.Staged = "precious"
+		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(c, nil)})
+		r.sleep(500 * time.Millisecond)
+		if got, _ := r.stored("precious"); got != "another's" {
+			t.Errorf("the store has %q where it was not to be touched", got)
+		}
+		if s := r.must(opStat("/m/f")).Status; dfs.PersistState(s.Persist) == dfs.Persisted {
+			t.Error("the file counts as persisted")
+		}
+	})
+}
+
+// TestPersistAfterRegistration: what a worker was told in its former life it does not know any more, and is told again at
+// once, not when the lease of the command runs out.
+func TestPersistAfterRegistration(t *testing.T) {
+	onVirtualTime(t, func(r *rig) {
+		r.must(opMount("/m", "mem://a", false))
+		lease := r.join("w1", nil)
+		s := r.async("/m/f", "w1", 4)
+		r.sleep(time.Second)
+		if told := r.commands("w1", lease, proto.WorkerCommand_PERSIST); len(told) != 1 {
+			r.t.Fatalf("told %v", told)
+		}
+		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease}) // it has heard
+		lease = r.join("w1", held(s.Id, 1, true, 0))
+		r.sleep(2 * time.Second)
+		if told := r.commands("w1", lease, proto.WorkerCommand_PERSIST); len(told) != 1 {
+			t.Errorf("after it registered anew it was told %v", told)
+		}
+	})
+}
+
+// TestFreeNamesTheVersion: a worker that hears late of a free must not drop a newer version, which it may have alone.
+func TestFreeNamesTheVersion(t *testing.T) {
+	onVirtualTime(t, func(r *rig) {
+		r.must(opMount("/m", "mem://a", false))
+		lease := r.join("w1", nil)
+		s := r.must(opCreate("/m/f", dfs.WriteCacheThrough)).Status
+		fingerprint, _ := r.store("f", "data")
+		r.must(opComplete(s, dfs.WriteCacheThrough, 4, fingerprint, "w1"))
+		r.must(&proto.Operation{Kind: &proto.Operation_Free{Free: &proto.Free{Path: "/m/f"}}})
+		if told := r.commands("w1", lease, proto.WorkerCommand_FREE); len(told) != 1 || told[0].Version != 1 {
+			t.Errorf("told %v", told)
+		}
+	})
 }
 
 // TestReportAfterUnmount: results for a mount that is gone change nothing and are not tried again.
@@ -310,14 +428,10 @@ func TestReportAfterUnmount(t *testing.T) {
 		c := r.commands("w1", lease, proto.WorkerCommand_PERSIST)
 		r.must(opRemove("/m/f", false))
 		r.must(unmount)
-		fingerprint, err := r.store("f", "data")
-		if err != nil {
-			t.Error(err)
-		}
-		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(c[0], fingerprint, nil)})
+		r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: r.wrote(c[0], "data")})
 		r.sleep(time.Second)
-		if _, err := r.space.Open(r.h, "a").Stat(context.Background(), "f"); err != nil {
-			t.Errorf("a store that is no longer ours was changed: %v", err)
+		if _, there := r.stored(c[0].Staged); !there {
+			t.Error("a store that is no longer ours was changed")
 		}
 	})
 }
@@ -611,7 +725,7 @@ func TestPersistCommandsAreBounded(t *testing.T) {
 			t.Errorf("%d commands are out, the bound is %d", len(told), maxPersisting)
 		}
 		for _, c := range told[:extra] {
-			r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: persisted(c, "fp", nil)})
+			r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: lease, Persisted: r.wrote(c, "data")})
 		}
 		r.sleep(3 * time.Second)
 		if more := r.commands("w1", lease, proto.WorkerCommand_PERSIST); len(more) != extra {

@@ -267,6 +267,7 @@ type HeartbeatRequest struct {
 	Added         []*HeldFile            `protobuf:"bytes,4,rep,name=added,proto3" json:"added,omitempty"`
 	Removed       []*HeldFile            `protobuf:"bytes,5,rep,name=removed,proto3" json:"removed,omitempty"`
 	Persisted     []*PersistResult       `protobuf:"bytes,6,rep,name=persisted,proto3" json:"persisted,omitempty"`
+	Heard         uint64                 `protobuf:"varint,7,opt,name=heard,proto3" json:"heard,omitempty"` // of the last answer in this lease whose commands were taken
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -343,11 +344,19 @@ func (x *HeartbeatRequest) GetPersisted() []*PersistResult {
 	return nil
 }
 
+func (x *HeartbeatRequest) GetHeard() uint64 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
+}
+
 type HeartbeatResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Register      bool                   `protobuf:"varint,1,opt,name=register,proto3" json:"register,omitempty"` // the master does not know this worker: register anew
 	Commands      []*WorkerCommand       `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
 	NextNs        int64                  `protobuf:"varint,3,opt,name=next_ns,json=nextNs,proto3" json:"next_ns,omitempty"` // a worker that has told everything need not come back sooner: with thousands of them the master asks for patience
+	Answer        uint64                 `protobuf:"varint,4,opt,name=answer,proto3" json:"answer,omitempty"`               // counts the answers of a lease: the commands of one that was not heard come again
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -403,6 +412,13 @@ func (x *HeartbeatResponse) GetNextNs() int64 {
 	return 0
 }
 
+func (x *HeartbeatResponse) GetAnswer() uint64 {
+	if x != nil {
+		return x.Answer
+	}
+	return 0
+}
+
 type WorkerCommand struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Action        WorkerCommand_Action   `protobuf:"varint,1,opt,name=action,proto3,enum=forebay.v1.WorkerCommand_Action" json:"action,omitempty"`
@@ -413,6 +429,7 @@ type WorkerCommand struct {
 	Length        int64                  `protobuf:"varint,6,opt,name=length,proto3" json:"length,omitempty"`
 	BlockSize     int64                  `protobuf:"varint,7,opt,name=block_size,json=blockSize,proto3" json:"block_size,omitempty"`
 	Mode          uint32                 `protobuf:"varint,8,opt,name=mode,proto3" json:"mode,omitempty"`
+	Staged        string                 `protobuf:"bytes,9,opt,name=staged,proto3" json:"staged,omitempty"` // where to write it: the leader renames it to ufs_path, or removes it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -503,14 +520,21 @@ func (x *WorkerCommand) GetMode() uint32 {
 	return 0
 }
 
+func (x *WorkerCommand) GetStaged() string {
+	if x != nil {
+		return x.Staged
+	}
+	return ""
+}
+
 type PersistResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
 	Version       uint32                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	MountId       uint64                 `protobuf:"varint,3,opt,name=mount_id,json=mountId,proto3" json:"mount_id,omitempty"`
 	UfsPath       string                 `protobuf:"bytes,4,opt,name=ufs_path,json=ufsPath,proto3" json:"ufs_path,omitempty"`
-	Fingerprint   string                 `protobuf:"bytes,5,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	Error         *Error                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Staged        string                 `protobuf:"bytes,7,opt,name=staged,proto3" json:"staged,omitempty"` // as in the command
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,18 +597,18 @@ func (x *PersistResult) GetUfsPath() string {
 	return ""
 }
 
-func (x *PersistResult) GetFingerprint() string {
-	if x != nil {
-		return x.Fingerprint
-	}
-	return ""
-}
-
 func (x *PersistResult) GetError() *Error {
 	if x != nil {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *PersistResult) GetStaged() string {
+	if x != nil {
+		return x.Staged
+	}
+	return ""
 }
 
 type MountsRequest struct {
@@ -692,18 +716,20 @@ const file_blocks_proto_rawDesc = "" +
 	"\x04last\x18\x03 \x01(\bR\x04last\"_\n" +
 	"\x10RegisterResponse\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x125\n" +
-	"\bcommands\x18\x02 \x03(\v2\x19.forebay.v1.WorkerCommandR\bcommands\"\x81\x02\n" +
+	"\bcommands\x18\x02 \x03(\v2\x19.forebay.v1.WorkerCommandR\bcommands\"\x97\x02\n" +
 	"\x10HeartbeatRequest\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\tR\x06worker\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\x04R\x05lease\x12*\n" +
 	"\x05tiers\x18\x03 \x03(\v2\x14.forebay.v1.TierInfoR\x05tiers\x12*\n" +
 	"\x05added\x18\x04 \x03(\v2\x14.forebay.v1.HeldFileR\x05added\x12.\n" +
 	"\aremoved\x18\x05 \x03(\v2\x14.forebay.v1.HeldFileR\aremoved\x127\n" +
-	"\tpersisted\x18\x06 \x03(\v2\x19.forebay.v1.PersistResultR\tpersisted\"\x7f\n" +
+	"\tpersisted\x18\x06 \x03(\v2\x19.forebay.v1.PersistResultR\tpersisted\x12\x14\n" +
+	"\x05heard\x18\a \x01(\x04R\x05heard\"\x97\x01\n" +
 	"\x11HeartbeatResponse\x12\x1a\n" +
 	"\bregister\x18\x01 \x01(\bR\bregister\x125\n" +
 	"\bcommands\x18\x02 \x03(\v2\x19.forebay.v1.WorkerCommandR\bcommands\x12\x17\n" +
-	"\anext_ns\x18\x03 \x01(\x03R\x06nextNs\"\xcc\x02\n" +
+	"\anext_ns\x18\x03 \x01(\x03R\x06nextNs\x12\x16\n" +
+	"\x06answer\x18\x04 \x01(\x04R\x06answer\"\xe4\x02\n" +
 	"\rWorkerCommand\x128\n" +
 	"\x06action\x18\x01 \x01(\x0e2 .forebay.v1.WorkerCommand.ActionR\x06action\x12\x14\n" +
 	"\x05inode\x18\x02 \x01(\x04R\x05inode\x12\x18\n" +
@@ -713,21 +739,22 @@ const file_blocks_proto_rawDesc = "" +
 	"\x06length\x18\x06 \x01(\x03R\x06length\x12\x1d\n" +
 	"\n" +
 	"block_size\x18\a \x01(\x03R\tblockSize\x12\x12\n" +
-	"\x04mode\x18\b \x01(\rR\x04mode\"P\n" +
+	"\x04mode\x18\b \x01(\rR\x04mode\x12\x16\n" +
+	"\x06staged\x18\t \x01(\tR\x06staged\"P\n" +
 	"\x06Action\x12\b\n" +
 	"\x04NONE\x10\x00\x12\b\n" +
 	"\x04FREE\x10\x01\x12\v\n" +
 	"\aPERSIST\x10\x02\x12\a\n" +
 	"\x03PIN\x10\x03\x12\t\n" +
 	"\x05UNPIN\x10\x04\x12\x11\n" +
-	"\rSET_PERSISTED\x10\x05\"\xc0\x01\n" +
+	"\rSET_PERSISTED\x10\x05\"\xbc\x01\n" +
 	"\rPersistResult\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x19\n" +
 	"\bmount_id\x18\x03 \x01(\x04R\amountId\x12\x19\n" +
-	"\bufs_path\x18\x04 \x01(\tR\aufsPath\x12 \n" +
-	"\vfingerprint\x18\x05 \x01(\tR\vfingerprint\x12'\n" +
-	"\x05error\x18\x06 \x01(\v2\x11.forebay.v1.ErrorR\x05error\"\x1f\n" +
+	"\bufs_path\x18\x04 \x01(\tR\aufsPath\x12'\n" +
+	"\x05error\x18\x06 \x01(\v2\x11.forebay.v1.ErrorR\x05error\x12\x16\n" +
+	"\x06staged\x18\a \x01(\tR\x06stagedJ\x04\b\x05\x10\x06\"\x1f\n" +
 	"\rMountsRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\";\n" +
 	"\x0eMountsResponse\x12)\n" +

@@ -70,6 +70,9 @@ func (f *faults) around(ctx context.Context, op, path string, do func() error) e
 			return dfs.Wrap(err, op, path)
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return dfs.Wrap(err, op, path) // a call that is over meets no fault
+	}
 	if f.chance(f.o.ErrorRate) {
 		return injected(op, path, "before the call")
 	}

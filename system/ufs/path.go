@@ -10,11 +10,23 @@ import (
 // can make them, and the local driver removes those that are a day old.
 const TempPrefix = ".forebay-tmp-"
 
+// stagedPrefix begins the names of staged objects, which lie in the root of a store.
+const stagedPrefix = TempPrefix + "staged-"
+
+// Staged is the path of an object that is whole and waits to be renamed to where it belongs, or to be removed. It is the one
+// path of Forebay's own that a Store takes; no listing shows it. Names with a slash make no such path.
+func Staged(name string) string { return stagedPrefix + name }
+
+// IsStaged tells whether path is one that Staged makes.
+func IsStaged(path string) bool {
+	return strings.HasPrefix(path, stagedPrefix) && dfs.CheckName(path) == nil
+}
+
 // CheckPath tells whether path is one that a Store takes. Every driver calls it first, so that no path leaves its root.
 // A path has no slash at its ends and none doubled, since each name is checked. Names of Forebay's own are
-// NotFound, as if there were none.
+// NotFound, as if there were none, but for staged ones.
 func CheckPath(op, path string) error {
-	if path == "" {
+	if path == "" || IsStaged(path) {
 		return nil
 	}
 	for name := range strings.SplitSeq(path, "/") {

@@ -299,10 +299,10 @@ func TestPersisterBounds(t *testing.T) {
 		once.Do(func() { <-block })
 		return nil, dfs.Errorf(dfs.Unavailable, "mounts", "", "no master")
 	}, w.log)
-	p := newPersister(w)
+	p, staged := newPersister(w), ufs.Staged("1")
 	for i := range maxPersistQueue + 5 {
-		p.begin(&proto.WorkerCommand{Inode: uint64(i + 1), Version: 1})
-		p.begin(&proto.WorkerCommand{Inode: uint64(i + 1), Version: 1}) // told again: the same one, or refused again
+		p.begin(&proto.WorkerCommand{Inode: uint64(i + 1), Version: 1, Staged: staged})
+		p.begin(&proto.WorkerCommand{Inode: uint64(i + 1), Version: 1, Staged: staged}) // told again: the same one, or refused again
 	}
 	refused := p.takeResults(100)
 	if len(refused) != 10 {
@@ -327,7 +327,7 @@ func TestPersisterBounds(t *testing.T) {
 		}
 	}
 	for i := range maxPendingResult + 7 {
-		p.report(&proto.WorkerCommand{Inode: uint64(i + 1)}, "", nil)
+		p.report(&proto.WorkerCommand{Inode: uint64(i + 1)}, nil)
 	}
 	all := p.takeResults(2 * maxPendingResult)
 	if len(all) != maxPendingResult || all[0].Inode != 8 {

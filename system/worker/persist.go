@@ -54,7 +54,7 @@ func (p *persister) begin(c *proto.WorkerCommand) {
 	switch {
 	case again:
 	case full:
-		p.report(c, "", dfs.Errorf(dfs.ResourceExhausted, "persist", c.UfsPath, "%d files wait on this worker: tell another one, or this one later", maxPersistQueue))
+		p.report(c, dfs.Errorf(dfs.ResourceExhausted, "persist", c.UfsPath, "%d files wait on this worker: tell another one, or this one later", maxPersistQueue))
 	default:
 		_ = p.w.tasks.Go(p.w.ctx, "persist", func() error {
 			p.run(c)
@@ -75,15 +75,15 @@ func (p *persister) run(c *proto.WorkerCommand) {
 	defer p.slots.Release(1)
 	ctx, cancel := p.w.h.WithTimeout(p.w.ctx, persistBase+time.Duration(c.Length/persistBytesPerSecond)*time.Second)
 	defer cancel()
-	fingerprint, err := p.w.persistFile(ctx, c)
+	err := p.w.persistFile(ctx, c)
 	if p.w.ctx.Err() == nil {
-		p.report(c, fingerprint, err)
+		p.report(c, err)
 	}
 }
 
 // report notes an outcome for the next heartbeat. Over maxPendingResult the oldest are dropped: their files are still
 // reported as unpersisted, and told again.
-func (p *persister) report(c *proto.WorkerCommand, fingerprint string, err error) {
+func (p *persister) report(c *proto.WorkerCommand, err error) {
 	if err != nil {
 		p.w.log.Warn("a file could not be persisted; the master will tell it again", "path", c.UfsPath, "inode", c.Inode, "error", err)
 	}
@@ -93,7 +93,7 @@ func (p *persister) report(c *proto.WorkerCommand, fingerprint string, err error
 		p.results = p.results[1:]
 	}
 	p.results = append(p.results, &proto.PersistResult{Inode: c.Inode, Version: c.Version, MountId: c.MountId, UfsPath: c.UfsPath,
-		Fingerprint: fingerprint, Error: rpc.ErrorToProto(err)})
+		Staged: c.Staged, Error: rpc.ErrorToProto(err)})
 }
 
 // takeResults gives the oldest outcomes, and forgets them: the report loop keeps them until a master has them.
@@ -108,29 +108,34 @@ func (p *persister) takeResults(most int) []*proto.PersistResult {
 	return taken
 }
 
-// persistFile writes the whole file to the under store: each block from here, or from a worker that has it.
+// persistFile writes the whole file to where it is staged: each block from here, or from a worker that has it. It is the
+// leader that gives it its name, since the path may belong to another content by the time that the last byte is there, and
+// a worker that is cut off would not know.
 // The object appears at Commit, whole; an error at any block leaves the under store as it was. Blocks are copied one
 // after the other, a page at a time.
-func (w *Worker) persistFile(ctx context.Context, c *proto.WorkerCommand) (fingerprint string, err error) {
+func (w *Worker) persistFile(ctx context.Context, c *proto.WorkerCommand) error {
+	if !ufs.IsStaged(c.Staged) {
+		return dfs.Errorf(dfs.InvalidArgument, "persist", c.UfsPath, "the master names %q to write to, which is no staged object: it is of another version", c.Staged)
+	}
 	store, err := w.mounts.get(ctx, dfs.MountID(c.MountId))
 	if err != nil {
-		return "", err
+		return err
 	}
-	out, err := store.Create(ctx, c.UfsPath, c.Mode)
+	out, err := store.Create(ctx, c.Staged, c.Mode)
 	if err != nil {
-		return "", dfs.Wrap(err, "persist", c.UfsPath)
+		return dfs.Wrap(err, "persist", c.UfsPath)
 	}
 	defer out.Abort()
 	ref := &proto.FileRef{Inode: c.Inode, Version: c.Version, Length: c.Length, BlockSize: c.BlockSize, MountId: c.MountId, UfsPath: c.UfsPath}
 	for offset := int64(0); offset < c.Length; {
 		n, err := w.copyBlock(ctx, out, ref, offset)
 		if err != nil {
-			return "", dfs.Wrap(err, "persist", c.UfsPath)
+			return dfs.Wrap(err, "persist", c.UfsPath)
 		}
 		offset += n
 	}
-	e, err := out.Commit(ctx)
-	return e.Fingerprint, dfs.Wrap(err, "persist", c.UfsPath)
+	_, err = out.Commit(ctx)
+	return dfs.Wrap(err, "persist", c.UfsPath)
 }
 
 // copyBlock writes [offset, end of its block) and tells how much that was. What this worker has of it comes from here,

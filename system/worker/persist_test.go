@@ -15,9 +15,12 @@ import (
 	"github.com/forebay/forebay/system/worker"
 )
 
+// staged is where workers are told to write.
+var staged = ufs.Staged("1")
+
 func persistCommand(r *proto.FileRef) *proto.WorkerCommand {
 	return &proto.WorkerCommand{Action: proto.WorkerCommand_PERSIST, Inode: r.Inode, Version: r.Version, MountId: r.MountId,
-		UfsPath: r.UfsPath, Length: r.Length, BlockSize: r.BlockSize}
+		UfsPath: r.UfsPath, Length: r.Length, BlockSize: r.BlockSize, Staged: staged}
 }
 
 // broken fails one step of a write to the under store.
@@ -68,7 +71,7 @@ func TestPersistFailures(t *testing.T) {
 		{"commit", "commit", nil, nil, dfs.UnderStore},
 		{"no such mount", "", func(c *proto.WorkerCommand) { c.MountId = 9 }, nil, dfs.NotFound},
 		{"no block size", "", func(c *proto.WorkerCommand) { c.BlockSize = 0 }, nil, dfs.InvalidArgument},
-		{"a path out of the store", "", func(c *proto.WorkerCommand) { c.UfsPath = "../x" }, nil, dfs.InvalidArgument},
+		{"a path out of the store", "", func(c *proto.WorkerCommand) { c.Staged = "../x" }, nil, dfs.InvalidArgument},
 		{"more than is anywhere", "", func(c *proto.WorkerCommand) { c.Length += 2 * mib }, nil, dfs.DataLost},
 		{"another worker that is away", "", func(c *proto.WorkerCommand) { c.Length += 2 * mib },
 			func(int64, int64) (io.ReadCloser, error) {
@@ -100,7 +103,7 @@ func TestPersistFailures(t *testing.T) {
 			}
 			m.tell(c)
 			f.wait("the result", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.results) == 1 })
-			if e := m.result(0).Error; e == nil || dfs.Kind(e.Kind) != test.kind || m.result(0).Fingerprint != "" {
+			if e := m.result(0).Error; e == nil || dfs.Kind(e.Kind) != test.kind || m.result(0).Staged != c.Staged {
 				t.Errorf("got %v, want %v", m.result(0), test.kind)
 			}
 			for e, err := range f.under.List(t.Context(), "", "") {
@@ -114,7 +117,7 @@ func TestPersistFailures(t *testing.T) {
 			}
 			m.tell(persistCommand(r))
 			f.wait("the second result", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.results) == 2 })
-			if got := ufstest.Get(t.Context(), t, f.under, r.UfsPath, 0, 1<<40); m.result(1).Error != nil || !bytes.Equal(got, content(1, r.Length)) {
+			if got := ufstest.Get(t.Context(), t, f.under, staged, 0, 1<<40); m.result(1).Error != nil || !bytes.Equal(got, content(1, r.Length)) {
 				t.Errorf("told again: %v, %d bytes", m.result(1), len(got))
 			}
 		})

@@ -35,6 +35,7 @@ type pending struct {
 	added, removed []*proto.HeldFile
 	results        []*proto.PersistResult
 	patience       time.Duration // that the master asked for
+	heard          uint64        // the last answer in this lease whose commands were taken
 }
 
 // maxPatience bounds what a master may ask for between two heartbeats.
@@ -51,7 +52,7 @@ func (w *Worker) reportLoop() {
 	for w.ctx.Err() == nil {
 		var err error
 		if lease == 0 {
-			unsent.added, unsent.removed = nil, nil // the registration says it all
+			unsent.added, unsent.removed, unsent.heard = nil, nil, 0 // the registration says it all
 			lease, err = w.register()
 		} else {
 			lease, err = w.heartbeat(lease, &unsent)
@@ -157,7 +158,7 @@ func (w *Worker) heartbeat(lease uint64, unsent *pending) (uint64, error) {
 	if len(unsent.results) == 0 {
 		unsent.results = w.persist.takeResults(maxResults)
 	}
-	request := &proto.HeartbeatRequest{Worker: string(w.id), Lease: lease, Tiers: w.store.Tiers(), Persisted: unsent.results}
+	request := &proto.HeartbeatRequest{Worker: string(w.id), Lease: lease, Tiers: w.store.Tiers(), Persisted: unsent.results, Heard: unsent.heard}
 	var restAdded, restRemoved []*proto.HeldFile
 	request.Removed, restRemoved = cut(unsent.removed, batchBlocks)
 	request.Added, restAdded = cut(unsent.added, batchBlocks)
@@ -174,7 +175,7 @@ func (w *Worker) heartbeat(lease uint64, unsent *pending) (uint64, error) {
 	if response.Register {
 		return 0, nil
 	}
-	*unsent = pending{added: restAdded, removed: restRemoved, patience: time.Duration(response.NextNs)}
+	*unsent = pending{added: restAdded, removed: restRemoved, patience: time.Duration(response.NextNs), heard: response.Answer}
 	w.obey(w.ctx, response.Commands)
 	return lease, nil
 }

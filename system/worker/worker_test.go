@@ -40,6 +40,8 @@ type master struct {
 	batches  int
 	early    int // files in the first message of a registration
 	commands []*proto.WorkerCommand
+	told     int    // of commands, by the last answer
+	answer   uint64 // how many answers this lease had
 	results  []*proto.PersistResult
 	mounts   []*proto.Mount
 	beats    int
@@ -80,6 +82,7 @@ func (m *master) Register(stream grpc.BidiStreamingServer[proto.RegisterRequest,
 		m.mu.Lock()
 		if first {
 			m.lease++
+			m.answer, m.told = 0, 0
 			m.worker, m.held, m.batches = q.Worker, map[dfs.BlockID]bool{}, 0
 			m.early += len(q.Files)
 		}
@@ -120,9 +123,11 @@ func (m *master) Heartbeat(ctx context.Context, q *proto.HeartbeatRequest) (*pro
 	m.note(q.Removed, false)
 	m.note(q.Added, true)
 	m.results = append(m.results, q.Persisted...)
-	commands := m.commands
-	m.commands = nil
-	return &proto.HeartbeatResponse{Commands: commands}, nil
+	if q.Heard == m.answer {
+		m.commands, m.told = m.commands[m.told:], 0
+	}
+	m.answer, m.told = m.answer+1, len(m.commands)
+	return &proto.HeartbeatResponse{Commands: m.commands, Answer: m.answer}, nil
 }
 
 func (m *master) Mounts(ctx context.Context, q *proto.MountsRequest) (*proto.MountsResponse, error) {
@@ -295,13 +300,13 @@ func TestLife(t *testing.T) {
 		}
 	}
 	f.wait("the blocks' report", holds(3, true))
-	m.tell(&proto.WorkerCommand{Action: proto.WorkerCommand_PERSIST, Inode: 1, Version: 1, MountId: 1, UfsPath: r.UfsPath, Length: r.Length, BlockSize: r.BlockSize, Mode: 0o640})
+	m.tell(&proto.WorkerCommand{Action: proto.WorkerCommand_PERSIST, Inode: 1, Version: 1, MountId: 1, UfsPath: r.UfsPath, Length: r.Length, BlockSize: r.BlockSize, Mode: 0o640, Staged: staged})
 	f.wait("the persist result", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.results) == 1 })
-	e, err := f.under.Stat(t.Context(), r.UfsPath)
-	if err != nil || m.result(0).Error != nil || m.result(0).Fingerprint != e.Fingerprint || e.Mode != 0o640 {
+	e, err := f.under.Stat(t.Context(), staged)
+	if err != nil || m.result(0).Error != nil || m.result(0).Staged != staged || e.Mode != 0o640 {
 		t.Errorf("result %v; under store %+v, %v", m.result(0), e, err)
 	}
-	if got := ufstest.Get(t.Context(), t, f.under, r.UfsPath, 0, 1<<40); !bytes.Equal(got, content(1, r.Length)) {
+	if got := ufstest.Get(t.Context(), t, f.under, staged, 0, 1<<40); !bytes.Equal(got, content(1, r.Length)) {
 		t.Error("persisted other bytes")
 	}
 	m.tell(&proto.WorkerCommand{Action: proto.WorkerCommand_SET_PERSISTED, Inode: 1, Version: 1})
@@ -373,14 +378,14 @@ func TestPersistFromElsewhere(t *testing.T) {
 	f := setup(t, 1)
 	m := f.masters[0]
 	r := ref(4, 6*mib)
-	command := &proto.WorkerCommand{Action: proto.WorkerCommand_PERSIST, Inode: 4, Version: 1, MountId: 1, UfsPath: r.UfsPath, Length: r.Length, BlockSize: r.BlockSize}
+	command := &proto.WorkerCommand{Action: proto.WorkerCommand_PERSIST, Inode: 4, Version: 1, MountId: 1, UfsPath: r.UfsPath, Length: r.Length, BlockSize: r.BlockSize, Staged: staged}
 	f.write(r, 2*mib, 4*mib)
 	m.tell(command)
 	f.wait("the failure", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.results) == 1 })
 	if e := m.result(0).Error; e == nil || dfs.Kind(e.Kind) != dfs.DataLost {
 		t.Errorf("without other workers: %v", m.result(0))
 	}
-	if _, err := f.under.Stat(t.Context(), r.UfsPath); !dfs.IsKind(err, dfs.NotFound) {
+	if _, err := f.under.Stat(t.Context(), staged); !dfs.IsKind(err, dfs.NotFound) {
 		t.Errorf("a failed persist left something: %v", err)
 	}
 	f.stop()
@@ -395,7 +400,7 @@ func TestPersistFromElsewhere(t *testing.T) {
 	f.wait("the second registration", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.lease == 2 })
 	m.tell(command)
 	f.wait("the result", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.results) == 2 })
-	if got := ufstest.Get(t.Context(), t, f.under, r.UfsPath, 0, 1<<40); m.result(1).Error != nil || !bytes.Equal(got, content(4, r.Length)) {
+	if got := ufstest.Get(t.Context(), t, f.under, staged, 0, 1<<40); m.result(1).Error != nil || !bytes.Equal(got, content(4, r.Length)) {
 		t.Errorf("%v, %d bytes", m.result(1), len(got))
 	}
 	if strings.Join(remote, " ") != "0+2 4+2" {

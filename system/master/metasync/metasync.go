@@ -111,7 +111,7 @@ func (s *Syncer) Fresh(ctx context.Context, p dfs.Path, children bool) error {
 // would stand in each other's way.
 func (s *Syncer) syncPath(ctx context.Context, p dfs.Path) error {
 	mount, rel := s.m.Mounts().Resolve(p)
-	if mount == nil || rel == "" {
+	if mount == nil || rel == "" || ufs.IsStaged(rel) {
 		return nil
 	}
 	store, err := s.open(ctx, mount)

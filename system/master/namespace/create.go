@@ -7,6 +7,7 @@ import (
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/master/inodestore"
 	"github.com/forebay/forebay/system/proto"
+	"github.com/forebay/forebay/system/ufs"
 )
 
 // Outcome is what a mutation tells besides success.
@@ -65,7 +66,7 @@ func (e *Evaluator) Create(ctx context.Context, r Request, p dfs.Path, op *proto
 // The applied table is asked. A mount that comes between create and complete is met by Complete's caller, who confirms
 // the content where the file is then.
 func (e *Evaluator) checkWritable(op string, p dfs.Path, w dfs.WriteType) error {
-	mount, _ := e.m.Mounts().Resolve(p)
+	mount, rel := e.m.Mounts().Resolve(p)
 	if mount == nil {
 		if w == dfs.WriteMustCache {
 			return nil
@@ -75,6 +76,14 @@ func (e *Evaluator) checkWritable(op string, p dfs.Path, w dfs.WriteType) error 
 	}
 	if mount.ReadOnly {
 		return dfs.Errorf(dfs.ReadOnly, op, string(p), "the mount at %s is read-only", mount.Path)
+	}
+	return checkName(op, p, rel)
+}
+
+// checkName refuses what would hide an object that waits for its name in the under store, or be taken for one.
+func checkName(op string, p dfs.Path, rel string) error {
+	if ufs.IsStaged(rel) {
+		return dfs.Errorf(dfs.InvalidArgument, op, string(p), "names that begin with %q are Forebay's own: choose another", ufs.TempPrefix)
 	}
 	return nil
 }

@@ -25,8 +25,8 @@ func (e *Evaluator) MakeDirectory(ctx context.Context, r Request, p dfs.Path, op
 			out.Inode, t.answer.inode = f.inode, f.inode.ID
 			return existing(f.inode, op.Recursive, p)
 		}
-		if mount, _ := e.m.Mounts().Resolve(p); mount != nil && mount.ReadOnly {
-			return dfs.Errorf(dfs.ReadOnly, what, string(p), "the mount at %s is read-only", mount.Path)
+		if err := e.checkDirectory(p); err != nil {
+			return err
 		}
 		state := dfs.NotPersisted
 		if persisted {
@@ -59,6 +59,15 @@ func existing(n *inodestore.Inode, recursive bool, p dfs.Path) error {
 	return dfs.Errorf(dfs.AlreadyExists, "mkdir", string(p), "a file has this name")
 }
 
+// checkDirectory tells whether the mount that p lies in can have a directory there.
+func (e *Evaluator) checkDirectory(p dfs.Path) error {
+	mount, rel := e.m.Mounts().Resolve(p)
+	if mount != nil && mount.ReadOnly {
+		return dfs.Errorf(dfs.ReadOnly, "mkdir", string(p), "the mount at %s is read-only", mount.Path)
+	}
+	return checkName("mkdir", p, rel)
+}
+
 // CheckMakeDirectory tells whether MakeDirectory would be allowed; exists when a directory is there and that is fine.
 // Its errors are MakeDirectory's, in the same order, so that the store is not asked for what would be refused.
 func (e *Evaluator) CheckMakeDirectory(r Request, p dfs.Path, op *proto.MakeDirectory) (exists bool, err error) {
@@ -71,8 +80,8 @@ func (e *Evaluator) CheckMakeDirectory(r Request, p dfs.Path, op *proto.MakeDire
 	if f.inode != nil {
 		return true, existing(f.inode, op.Recursive, p)
 	}
-	if mount, _ := e.m.Mounts().Resolve(p); mount != nil && mount.ReadOnly {
-		return false, dfs.Errorf(dfs.ReadOnly, "mkdir", string(p), "the mount at %s is read-only", mount.Path)
+	if err := e.checkDirectory(p); err != nil {
+		return false, err
 	}
 	if f.missing > 1 && !op.Recursive {
 		return false, dfs.Errorf(dfs.NotFound, "mkdir", string(p), "directory %q does not exist: make it first, or ask for parents", ancestor(p, f.missing-1))

@@ -63,24 +63,37 @@ func (e *Evaluator) RequestPersist(ctx context.Context, r Request, p dfs.Path) (
 	}, nil)
 }
 
+// CheckPersisted finds the file whose version v was written to be persisted at p. Stale: it moved, was removed, or has
+// another version. It asks for no permission: it is the leader's own.
+func (e *Evaluator) CheckPersisted(p dfs.Path, id dfs.InodeID, version uint32) (*inodestore.Inode, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.persisting(p, id, version)
+}
+
+// persisting is CheckPersisted for a caller who holds mu. A file that is Persisted needs no location and may have none: it
+// is found by its path then.
+func (e *Evaluator) persisting(p dfs.Path, id dfs.InodeID, version uint32) (*inodestore.Inode, error) {
+	f, err := lookup(e.view, &Request{Superuser: "root", Identity: dfs.Identity{User: "root"}}, p)
+	switch {
+	case err != nil && !dfs.IsKind(err, dfs.NotFound) && !dfs.IsKind(err, dfs.NotDirectory):
+		return nil, err
+	case err != nil || f.inode == nil || f.inode.ID != id || f.inode.Version != version:
+		return nil, dfs.Errorf(dfs.Stale, "set persisted", string(p), "the file was moved, removed or replaced")
+	}
+	return f.inode, nil
+}
+
 // SetPersisted records that the under store has version v of the file at p. It answers Stale when the file moved, was
-// removed, or has another version: then what was written must be taken back. It asks for no permission: it is the
-// leader's own. claim is what the caller holds on p, so that nothing renames the file between the store and this
-// entry.
+// removed, or has another version. It asks for no permission: it is the leader's own. claim is what the caller holds on p,
+// so that nothing renames the file between the store and this entry.
 // It may be repeated: a file that is Persisted with the same version is set again to the same. NotPersisted
 // directories above are marked with it, since the store's driver has made them.
 func (e *Evaluator) SetPersisted(ctx context.Context, claim *Claim, p dfs.Path, id dfs.InodeID, version uint32, fingerprint string) error {
 	t, err := e.do(ctx, Request{Superuser: "", Claim: claim, Identity: dfs.Identity{User: "root"}}, []dfs.Path{p}, func(t *txn) error {
-		n, err := located(e.view, e.view.record, id)
+		n, err := e.persisting(p, id, version)
 		if err != nil {
 			return err
-		}
-		if n == nil || n.Version != version {
-			return dfs.Errorf(dfs.Stale, "set persisted", string(p), "the file was removed or replaced")
-		}
-		at, err := pathOf(e.view, e.view.record, n)
-		if err != nil || at != p {
-			return dfs.Errorf(dfs.Stale, "set persisted", string(p), "the file moved to %q", at)
 		}
 		after := *n
 		after.Persist, after.Fingerprint = dfs.Persisted, fingerprint

@@ -159,14 +159,14 @@ func (e *Evaluator) checkRenamePaths(from, to dfs.Path) error {
 		}
 	}
 	a, _ := table.Resolve(from)
-	b, _ := table.Resolve(to)
+	b, rel := table.Resolve(to)
 	if a != b {
 		return dfs.Errorf(dfs.CrossMount, what, string(from), "%q lies on another mount: copy and remove instead ('forebay fs cp')", to)
 	}
 	if a != nil && a.ReadOnly {
 		return dfs.Errorf(dfs.ReadOnly, what, string(from), "the mount at %s is read-only", a.Path)
 	}
-	return nil
+	return checkName(what, to, rel)
 }
 
 // checkReplace tells whether source may take the place of target. e.mu is held.

@@ -26,10 +26,10 @@ func (r *Registry) Patience() time.Duration {
 	return min(time.Duration(len(r.workers))*time.Second/maxHeartbeats, r.lostAfter/6)
 }
 
-// Heartbeat notes that a worker lives, and takes what it is to be told. ok is false when it must register. Commands
-// are taken out as they are answered, the oldest first; an answer that is lost on the wire loses them, which the
-// caller's protocol makes up for.
-func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (commands []*proto.WorkerCommand, ok bool) {
+// Heartbeat notes that a worker lives, and answers with what it is to be told, the oldest first. ok is false when it must
+// register. Commands stay until the worker says that it has heard their answer, so that one which is lost on the wire loses
+// none of them; a worker may hear them twice, in their order.
+func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (response *proto.HeartbeatResponse, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	w := r.leased(dfs.WorkerID(req.Worker), req.Lease)
@@ -44,9 +44,12 @@ func (r *Registry) Heartbeat(req *proto.HeartbeatRequest, now time.Time) (comman
 			r.place(w)
 		}
 	}
-	n := min(len(w.commands), commandsPerHeartbeat)
-	commands, w.commands = w.commands[:n:n], w.commands[n:]
-	return commands, true
+	if req.Heard == w.answer {
+		w.commands, w.told = w.commands[w.told:], 0
+	}
+	w.told = min(len(w.commands), commandsPerHeartbeat)
+	w.answer++
+	return &proto.HeartbeatResponse{Commands: w.commands[:w.told:w.told], Answer: w.answer}, true
 }
 
 // Tell queues a command for a live worker. A worker that is not live is told nothing: it registers before anything
@@ -59,7 +62,7 @@ func (r *Registry) Tell(id dfs.WorkerID, c *proto.WorkerCommand) {
 		return
 	}
 	if len(w.commands) >= maxCommands {
-		w.overflow, w.commands = true, nil
+		w.overflow, w.commands, w.told = true, nil, 0
 		return
 	}
 	w.commands = append(w.commands, c)

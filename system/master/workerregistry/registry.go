@@ -27,6 +27,8 @@ type worker struct {
 	waiting  bool // its registration waits for its turn: that its stream is open says that it lives
 	complete bool // its whole block list has arrived
 	commands []*proto.WorkerCommand
+	told     int    // of commands, by the last answer
+	answer   uint64 // how many answers this lease had
 	overflow bool
 	placed   uint64 // what it counts for in sum (INV-4)
 }
@@ -131,7 +133,7 @@ func (r *Registry) Expire(now time.Time) []dfs.WorkerID {
 	var lost []dfs.WorkerID
 	for id, w := range r.workers {
 		if w.live && !w.waiting && now.Sub(w.lastSeen) > r.lostAfter {
-			w.live, w.complete, w.commands = false, false, nil
+			w.live, w.complete, w.commands, w.told = false, false, nil, 0
 			r.place(w)
 			lost = append(lost, id)
 		}

@@ -60,6 +60,10 @@ func TestSecondRegistrationEndsTheFirst(t *testing.T) {
 	}
 }
 
+func told(response *proto.HeartbeatResponse, _ bool) []*proto.WorkerCommand {
+	return response.GetCommands()
+}
+
 func TestCommandsAreBoundedAndInOrder(t *testing.T) {
 	r := New(time.Minute)
 	lease := r.Begin(&proto.WorkerInfo{Id: "w"}, start)
@@ -68,10 +72,13 @@ func TestCommandsAreBoundedAndInOrder(t *testing.T) {
 		r.Tell("w", &proto.WorkerCommand{Inode: uint64(i)})
 	}
 	r.Tell("nobody", &proto.WorkerCommand{})
-	got, _ := r.Heartbeat(beat("w", lease), start)
-	rest, _ := r.Heartbeat(beat("w", lease), start)
-	if len(got) != commandsPerHeartbeat || len(rest) != 5 || got[1].Inode != 1 || rest[0].Inode != commandsPerHeartbeat {
-		t.Fatalf("%d then %d commands", len(got), len(rest))
+	first, _ := r.Heartbeat(beat("w", lease), start)
+	again, _ := r.Heartbeat(beat("w", lease), start) // the first answer was lost
+	heard := beat("w", lease)
+	heard.Heard = again.Answer
+	got, rest := again.Commands, told(r.Heartbeat(heard, start))
+	if len(first.Commands) != commandsPerHeartbeat || len(got) != commandsPerHeartbeat || len(rest) != 5 || got[1].Inode != 1 || rest[0].Inode != commandsPerHeartbeat {
+		t.Fatalf("%d, %d again, then %d commands", len(first.Commands), len(got), len(rest))
 	}
 	for range maxCommands + 1 {
 		r.Tell("w", &proto.WorkerCommand{})
@@ -80,8 +87,8 @@ func TestCommandsAreBoundedAndInOrder(t *testing.T) {
 		t.Error("commands overflowed and the worker was not told to register anew")
 	}
 	lease = r.Begin(&proto.WorkerInfo{Id: "w"}, start)
-	if c, ok := r.Heartbeat(beat("w", lease), start); !ok || len(c) != 0 {
-		t.Errorf("after registering anew: %d commands, %v", len(c), ok)
+	if c, ok := r.Heartbeat(beat("w", lease), start); !ok || len(c.Commands) != 0 {
+		t.Errorf("after registering anew: %d commands, %v", len(c.Commands), ok)
 	}
 }
 
@@ -90,7 +97,7 @@ func TestCommandsSurviveReRegistration(t *testing.T) {
 	r.Begin(&proto.WorkerInfo{Id: "w"}, start)
 	r.Tell("w", &proto.WorkerCommand{Inode: 5})
 	lease := r.Begin(&proto.WorkerInfo{Id: "w"}, start)
-	if c, _ := r.Heartbeat(beat("w", lease), start); len(c) != 1 || c[0].Inode != 5 {
+	if c := told(r.Heartbeat(beat("w", lease), start)); len(c) != 1 || c[0].Inode != 5 {
 		t.Errorf("commands %v", c)
 	}
 	r.Reset()
@@ -211,6 +218,8 @@ func TestRegistryAgainstModel(t *testing.T) {
 		waiting  bool
 		complete bool
 		queued   int
+		told     int // of those, by the last answer
+		answer   uint64
 	}
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 2))
@@ -245,11 +254,18 @@ func TestRegistryAgainstModel(t *testing.T) {
 					given.seen, given.waiting = now, false
 				}
 			case 3:
-				commands, ok := r.Heartbeat(beat(id, lease), now)
-				got, want = fmt.Sprint(ok, len(commands)), "false 0"
+				req := beat(id, lease)
+				if given != nil && rng.IntN(2) == 0 {
+					req.Heard = given.answer
+				}
+				response, ok := r.Heartbeat(req, now)
+				got, want = fmt.Sprint(ok, len(response.GetCommands())), "false 0"
 				if valid {
+					if req.Heard == given.answer {
+						given.queued, given.told = given.queued-given.told, 0
+					}
 					want = fmt.Sprint(true, given.queued)
-					given.seen, given.queued, given.waiting = now, 0, false
+					given.seen, given.told, given.answer, given.waiting = now, given.queued, response.GetAnswer(), false
 				}
 			case 4:
 				r.Broken(w, lease, now)
@@ -270,7 +286,7 @@ func TestRegistryAgainstModel(t *testing.T) {
 				lost := []dfs.WorkerID{}
 				for _, id := range []string{"a", "b", "c"} {
 					if l := model[id]; l != nil && l.live && !l.waiting && now.Sub(l.seen) > 10*time.Second {
-						l.live, l.complete, l.queued = false, false, 0
+						l.live, l.complete, l.queued, l.told = false, false, 0, 0
 						lost = append(lost, dfs.WorkerID(id))
 					}
 				}

@@ -159,7 +159,9 @@ func (s *Store) children(dir, after string) ([]ufs.Entry, error) {
 	}
 	var entries []ufs.Entry
 	s.ascend(dir, after, func(path string, n *node) bool {
-		entries = append(entries, n.entry(path))
+		if !ufs.IsStaged(path) {
+			entries = append(entries, n.entry(path))
+		}
 		return len(entries) < listPage
 	})
 	return entries, nil

@@ -214,6 +214,33 @@ func testConfinement(t *testing.T, f *fixture) {
 	f.want(dfs.NotFound, "create of a temporary name", err)
 }
 
+// testStaged writes an object that no listing shows and gives it its name, or takes it away.
+func testStaged(t *testing.T, f *fixture) {
+	f.put("d/kept", "old")
+	f.put(ufs.Staged("1"), "new")
+	f.put(ufs.Staged("2"), "late")
+	f.wantList("", "", "d/")
+	f.ok("publish", f.s.Rename(f.ctx, ufs.Staged("1"), "d/kept"))
+	f.ok("publish in a directory that is not there", f.s.Rename(f.ctx, ufs.Staged("2"), "e/new"))
+	if a, b := f.get("d/kept"), f.get("e/new"); a != "new" || b != "late" {
+		t.Errorf("published %q and %q", a, b)
+	}
+	f.put(ufs.Staged("3"), "never")
+	f.ok("remove", f.s.Remove(f.ctx, ufs.Staged("3")))
+	for _, n := range []string{"1", "2", "3"} {
+		if k := f.statKind(ufs.Staged(n)); k != dfs.NotFound {
+			t.Errorf("staged object %s afterwards: %v", n, k)
+		}
+	}
+	f.want(dfs.NotFound, "publish of nothing", f.s.Rename(f.ctx, ufs.Staged("1"), "d/kept"))
+	for _, path := range []string{"d/" + ufs.Staged("1"), ufs.Staged("1/2"), ufs.Staged("../d")} {
+		_, err := f.s.Create(f.ctx, path, 0o644)
+		if err == nil || ufs.IsStaged(path) {
+			t.Errorf("create of %q: %v", path, err)
+		}
+	}
+}
+
 // testNames writes names that quoting gets wrong.
 func testNames(t *testing.T, f *fixture) {
 	names := []string{"with space", "a+b", "a%20b", "a&b=c?d", "#hash", "quote\"'", "new\nline", "back\\slash", "日本語",

@@ -42,7 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) ufs.Store, options Options) {
 		{"Big", testBig}, {"Stat", testStat}, {"List", testList}, {"ListOrder", testListOrder},
 		{"ListAfter", testListAfter}, {"Remove", testRemove}, {"RenameObject", testRenameObject},
 		{"RenameDirectory", testRenameDirectory}, {"RenameErrors", testRenameErrors}, {"Mkdir", testMkdir},
-		{"Confinement", testConfinement}, {"Names", testNames}, {"SetAttr", testSetAttr}, {"Canceled", testCanceled},
+		{"Confinement", testConfinement}, {"Staged", testStaged}, {"Names", testNames}, {"SetAttr", testSetAttr}, {"Canceled", testCanceled},
 		{"Fingerprint", testFingerprint}, {"Concurrent", testConcurrent}, {"Random", testRandom},
 	}
 	for _, test := range tests {

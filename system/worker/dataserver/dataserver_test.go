@@ -134,7 +134,9 @@ func TestBrokenWrites(t *testing.T) {
 // TestFullCache checks that a write through goes on without a copy, and that a write to the cache alone is refused.
 func TestFullCache(t *testing.T) {
 	c := start(t, 2*mib)
-	if _, err := c.upload(&proto.WriteHeader{File: file(1, 0), WriteType: uint32(dfs.WriteMustCache)}, random(2*mib), mib, true, nil); err != nil {
+	over := file(1, 0)
+	over.Persisted = true // the version before it: what is written here is in no other place, and stays
+	if _, err := c.upload(&proto.WriteHeader{File: over, WriteType: uint32(dfs.WriteMustCache)}, random(2*mib), mib, true, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, err := c.upload(&proto.WriteHeader{File: file(2, 0), WriteType: uint32(dfs.WriteMustCache)}, random(2*mib), mib, true, nil)

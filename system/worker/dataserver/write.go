@@ -156,10 +156,11 @@ func (u *upload) dropCache(err error) {
 }
 
 // persisted tells whether what is cached here is, or will be, in the under store whatever becomes of this worker: the
-// stream itself writes it there, or another one does (the side copies of a write through).
+// stream itself writes it there, or another one does (the side copies of a write through). That the file is said to be
+// persisted says nothing: it is of the version before, when a file is overwritten.
 func (u *upload) persisted() bool {
 	t := dfs.WriteType(u.header.WriteType)
-	return u.ufs != nil || u.header.File.Persisted || t == dfs.WriteCacheThrough || t == dfs.WriteThrough
+	return u.ufs != nil || t == dfs.WriteCacheThrough || t == dfs.WriteThrough
 }
 
 // commit makes the under store's object visible first: a cached copy of something that is not there must not be.
