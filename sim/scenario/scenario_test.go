@@ -70,25 +70,6 @@ func TestSameSeedSameHistory(t *testing.T) {
 	}
 }
 
-// TestSeedsHold: small clusters with faults keep every promise, and the load really does all of its operations.
-func TestSeedsHold(t *testing.T) {
-	counts := map[string]int{}
-	for seed := range uint64(30) {
-		r := run1(t, small(t), seed)
-		if r.ViolationCount > 0 {
-			t.Errorf("seed %d: %q", seed, r.Violations)
-		}
-		for name, k := range r.Kinds {
-			counts[name] += k.Count - k.Failed
-		}
-	}
-	for name := range operations {
-		if counts[name] == 0 {
-			t.Errorf("no %s ever succeeded", name)
-		}
-	}
-}
-
 // TestViolationsAreSeen: when the under store changes or loses files behind everybody's back, the users say so.
 func TestViolationsAreSeen(t *testing.T) {
 	for name, harm := range map[string]func(r *run) error{
@@ -250,13 +231,13 @@ func TestTrace(t *testing.T) {
 // TestSweep: seeds differ in what they do, all hold, everything is reached by some, and a failing seed is told.
 func TestSweep(t *testing.T) {
 	told := 0
-	w, err := RunSweep(t.Context(), 1, 40, func(uint64, string) { told++ })
-	if err != nil || told != 40 || len(w.Failed) > 0 || len(w.Missed()) > 0 {
+	w, err := RunSweep(t.Context(), 1, 12, func(uint64, string) { told++ })
+	if err != nil || told != 12 || len(w.Failed) > 0 || len(w.Missed()) > 0 {
 		t.Errorf("%v, told %d, failed %v (%s), missed %v", err, told, w.Failed, w.First, w.Missed())
 	}
 	faultKinds["test"] = func(r *run, _ Fault, _ int) func() { r.book.Violation("test", "planted"); return func() {} }
 	defer delete(faultKinds, "test")
-	w, err = RunSweep(t.Context(), 1, 6, nil)
+	w, err = RunSweep(t.Context(), 1, 3, nil)
 	if err != nil || len(w.Failed) == 0 || w.First == "" {
 		t.Errorf("%v, a planted violation was not found: %+v", err, w)
 	}
