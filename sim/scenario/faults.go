@@ -42,7 +42,9 @@ func (r *run) next(f Fault, after time.Duration, n int) {
 		if r.healed {
 			return
 		}
-		now := &fault{end: faultKinds[f.Kind](r, f, n)}
+		ended := r.told(f)
+		end := faultKinds[f.Kind](r, f, n)
+		now := &fault{end: func() { end(); ended() }}
 		r.faults = append(slices.DeleteFunc(r.faults, func(f *fault) bool { return f.over }), now)
 		r.report.Faults++
 		r.w.Sched.After(f.For, now.finish)

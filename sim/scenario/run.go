@@ -11,6 +11,7 @@ import (
 
 	"github.com/forebay/forebay/sim/cluster"
 	"github.com/forebay/forebay/sim/oracle"
+	"github.com/forebay/forebay/sim/trace"
 	"github.com/forebay/forebay/sim/world"
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/ufs"
@@ -25,9 +26,10 @@ const progressEvery = 10 * time.Second
 // Options are a run's.
 type Options struct {
 	Seed     uint64
-	Progress io.Writer // a line for every ten simulated seconds; nil: none
-	Trace    io.Writer // every turn of every task; nil: none
-	Log      *slog.Logger
+	Progress io.Writer       // a line for every ten simulated seconds; nil: none
+	Trace    io.Writer       // every turn of every task; nil: none
+	Record   *trace.Recorder // of what happened, for people; nil: none
+	Log      *slog.Logger    // of production code; nil: into Record, if there is one
 }
 
 // run is one run of a scenario. It is used by the tasks of the world, one at a time, and needs no lock.
@@ -37,6 +39,7 @@ type run struct {
 	cluster *cluster.Cluster
 	store   ufs.Store // the under store without Forebay, from a node that nothing happens to
 	report  *Report
+	record  *trace.Recorder
 	users   []*user
 	working int // users that have not ended
 
@@ -71,6 +74,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	if o.Trace != nil {
 		w.Sched.Trace(func(at time.Duration, node, task string) { fmt.Fprintf(o.Trace, "%12v  %-8s %s\n", at, node, task) })
 	}
+	r.recordTo(o.Record)
 	r.fill()
 	for i := range s.Clients {
 		u := newUser(r, i, w.NewNode(fmt.Sprintf("c%d", i+1), r.cluster.Place(i)))
@@ -91,6 +95,9 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 }
 
 func newRun(s *Scenario, w *world.World, o Options) *run {
+	if o.Log == nil {
+		o.Log = o.Record.Logger(w.Sched.Elapsed)
+	}
 	r := &run{s: s, w: w, report: newReport(s, o.Seed)}
 	r.book = &oracle.Book{Now: w.Sched.Elapsed, Mix: w.Sched.MixText}
 	r.boards, r.races, r.kept = oracle.NewBoards(r.book, max(s.Boards, 1)), oracle.NewRaces(r.book), oracle.NewKept(r.book)

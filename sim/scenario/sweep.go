@@ -18,9 +18,9 @@ type Sweep struct {
 }
 
 // RunSweep runs count seeds from first on, and goes on after those that fail. told hears of each seed's end.
-// It stops between seeds when ctx ends, with what there is so far and ctx's error. Each seed has a world of its
+// It stops when ctx ends, with what there is so far and ctx's error. Each seed has a world of its
 // own, so that none depends on those before and a failing one can be run alone.
-func RunSweep(ctx context.Context, first uint64, count int, told func(seed uint64, failure string)) (*Sweep, error) {
+func RunSweep(ctx context.Context, first uint64, count int, told func(Outcome)) (*Sweep, error) {
 	sweep := &Sweep{Sometimes: map[string]int{}, Failed: []uint64{}}
 	for _, name := range append(operationNames(), faultNames()...) {
 		sweep.Sometimes[name] = 0
@@ -31,16 +31,13 @@ func RunSweep(ctx context.Context, first uint64, count int, told func(seed uint6
 		}
 		s := Swarm(seed, nil)
 		report, err := Run(ctx, s, Options{Seed: seed})
-		failure := ""
-		switch {
-		case err != nil:
-			failure = err.Error()
-		case report.ViolationCount > 0:
-			failure = report.Violations[0]
+		if ctx.Err() != nil {
+			return sweep, err // half a seed shows nothing
 		}
-		sweep.add(s, report, seed, failure)
+		o := Outcome{Seed: seed, Scenario: s, Report: report, Failure: FailureOf(report, err)}
+		sweep.add(s, report, seed, o.Failure.What)
 		if told != nil {
-			told(seed, failure)
+			told(o)
 		}
 	}
 	return sweep, nil

@@ -147,7 +147,8 @@ about it.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
-			told := func(seed uint64, failure string) {
+			told := func(o scenario.Outcome) {
+				seed, failure := o.Seed, o.Failure.What
 				if failure != "" {
 					fmt.Fprintf(cmd.ErrOrStderr(), "sim: seed %d: %s\n", seed, failure)
 				} else if n := seed - first + 1; n%50 == 0 {
