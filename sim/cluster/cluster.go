@@ -14,6 +14,7 @@ import (
 	"github.com/forebay/forebay/sim/world"
 	"github.com/forebay/forebay/system/client"
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/journal"
 	"github.com/forebay/forebay/system/master"
 	"github.com/forebay/forebay/system/master/inodestore"
@@ -45,6 +46,10 @@ type Config struct {
 	Racks       int   // over which nodes are spread
 	Store       store.Model
 	Log         *slog.Logger
+
+	// What a master and its journal have by themselves at 0.
+	SessionTimeout, WorkerLostAfter time.Duration
+	SnapshotEntries                 int
 }
 
 func (c Config) withDefaults() Config {
@@ -84,7 +89,9 @@ func New(w *world.World, cfg Config) *Cluster {
 		founders = append(founders, journal.Member{ID: id, Address: id + ":" + journalPort, Voter: true})
 		c.Masters = append(c.Masters, w.NewNode(id, c.Place(i)))
 	}
-	c.quorum = simjournal.NewQuorum(w, founders, simjournal.DefaultTiming)
+	timing := simjournal.DefaultTiming
+	timing.Snapshot = c.cfg.SnapshotEntries
+	c.quorum = simjournal.NewQuorum(w, founders, timing)
 	c.masters = make([]*master.Master, c.cfg.Masters)
 	var err error
 	if c.Store, err = store.New(w, storeNode, c.cfg.Store); err != nil {
@@ -159,6 +166,7 @@ func (c *Cluster) startMaster(i int) error {
 		Host: n, ID: n.Name(), Address: server.Addr(), Store: state,
 		OpenStore: func(context.Context, string, map[string]string) (ufs.Store, error) { return c.openStore(n), nil },
 		Superuser: superuser, Group: superuser, Log: c.log(n), RootURI: storeURI,
+		SessionTimeout: c.cfg.SessionTimeout, WorkerLostAfter: c.cfg.WorkerLostAfter,
 		OpenJournal: func(sm journal.StateMachine) (journal.Journal, error) { return c.quorum.Open(n, n.Name(), sm) },
 	})
 	if err != nil {
@@ -182,18 +190,24 @@ func (c *Cluster) Addresses() []string {
 	return all
 }
 
-// StartWorker starts the service on a worker's node, on the disk that is there.
+// StartWorker starts the service on a worker's node, on the disk that is there. One that does not start because its disk has
+// faults is started again every second, as by a supervisor.
 func (c *Cluster) StartWorker(i int) {
 	n := c.Workers[i]
-	n.Go("start", func() { c.mustStart(n.Name(), c.startWorker(i)) })
+	n.Go("start", func() {
+		server, err := n.Listen(n.Name() + ":" + workerPort)
+		c.mustStart(n.Name(), err)
+		for err = c.startWorker(i, server); err != nil && n.DiskFaults() != (world.DiskFaults{}); err = c.startWorker(i, server) {
+			if n.Sleep(context.Background(), time.Second) != nil {
+				return
+			}
+		}
+		c.mustStart(n.Name(), err)
+	})
 }
 
-func (c *Cluster) startWorker(i int) error {
+func (c *Cluster) startWorker(i int, server host.Server) error {
 	n := c.Workers[i]
-	server, err := n.Listen(n.Name() + ":" + workerPort)
-	if err != nil {
-		return err
-	}
 	peers, err := client.New(client.Config{Host: n, Masters: c.Addresses(), Name: n.Name(), Identity: c.root(), ReadType: dfs.ReadNoCache})
 	if err != nil {
 		return err

@@ -235,7 +235,7 @@ func (m *Member) Close() error {
 // takeSnapshots takes one whenever the log has grown long.
 // An error ends it for this life: the log then grows until a restart.
 func (m *Member) takeSnapshots() {
-	for m.until(m.ctx, "", func() bool { return len(m.s.log) > snapshotEntries }) == nil {
+	for m.until(m.ctx, "", func() bool { return len(m.s.log) > m.q.timing.snapshot() }) == nil {
 		if _, err := m.Snapshot(m.ctx); err != nil {
 			return
 		}

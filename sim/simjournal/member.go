@@ -17,7 +17,7 @@ const (
 	maxInFlight      = 3
 	maxBatch         = 64 // entries in one message and in one call of Apply
 	maxEntryBytes    = 4 << 20
-	snapshotEntries  = 100_000 // after so many a snapshot is taken
+	snapshotEntries  = 100_000
 	beatsInHeartbeat = 10
 	smallMessage     = 64 // bytes of a message without entries
 )

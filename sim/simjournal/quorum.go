@@ -44,6 +44,14 @@ type Timing struct {
 	Heartbeat time.Duration // a follower that hears nothing for this long, and up to twice, asks for votes
 	Lease     time.Duration // a leader that hears of no majority for this long steps down
 	Sync      time.Duration // a write to the log, until it is safe
+	Snapshot  int           // after so many entries one is taken; 0: 100,000
+}
+
+func (t Timing) snapshot() int {
+	if t.Snapshot > 0 {
+		return t.Snapshot
+	}
+	return snapshotEntries
 }
 
 // DefaultTiming is raftjournal's.

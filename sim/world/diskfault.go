@@ -57,6 +57,9 @@ func (n *Node) SetDiskFaults(f DiskFaults) error {
 	return nil
 }
 
+// DiskFaults is what is wrong with the node's disk now.
+func (n *Node) DiskFaults() DiskFaults { return n.disk.faults.DiskFaults }
+
 // Rotten is how many bits of the node's disk were read or stored wrong so far.
 func (n *Node) Rotten() uint64 { return n.disk.faults.rotten }
 

@@ -250,6 +250,16 @@ func (n *Node) Crash() {
 	n.disk.crash()
 }
 
+// Wipe gives a crashed node an empty disk, as a machine that was replaced. What is wrong with the disk stays as it was set.
+func (n *Node) Wipe() {
+	if n.Alive() {
+		panic(fmt.Sprintf("world: node %q is alive, and its disk is in use", n.name))
+	}
+	n.disk.mem = vfs.NewCrashableMem()
+	n.disk.FS, n.disk.renames = n.disk.mem, nil
+	n.w.Note(n.name, "disk", "is empty")
+}
+
 // Restart gives a crashed node its next life, on the disk that is left.
 // It starts nothing: the caller builds the node's services anew.
 func (n *Node) Restart() {
