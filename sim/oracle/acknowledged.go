@@ -214,7 +214,12 @@ func (t *Tree) in(dir dfs.Path) map[dfs.Path]bool {
 
 // MayBeLost tells whether the only copies of a file may have gone with workers' disks, of which wipes were lost by now.
 func (f *File) MayBeLost(wipes int) bool {
-	return f.WriteType != dfs.WriteThrough && f.WriteType != dfs.WriteCacheThrough && wipes-f.Wipes >= max(f.Copies, 1)
+	return !f.Through() && wipes-f.Wipes >= max(f.Copies, 1)
+}
+
+// Through tells whether the under store had a file when its write was acknowledged.
+func (f *File) Through() bool {
+	return f.WriteType == dfs.WriteThrough || f.WriteType == dfs.WriteCacheThrough
 }
 
 // Settled judges a doubt when nothing changes any more: found is what is there, by what each state would have, nil for what

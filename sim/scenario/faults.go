@@ -66,14 +66,8 @@ func (r *run) heal() {
 // An end finds the worker alive when an overlapping fault's end has restarted it already.
 func restartWorker(r *run, _ Fault, n int) func() {
 	i := n % len(r.cluster.Workers)
-	node := r.cluster.Workers[i]
-	node.Crash()
-	return func() {
-		if !node.Alive() {
-			node.Restart()
-			r.cluster.StartWorker(i)
-		}
-	}
+	r.cluster.Workers[i].Crash()
+	return func() { r.restart(i) }
 }
 
 // cutZone cuts the workers of a zone off from everything else.

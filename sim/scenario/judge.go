@@ -134,7 +134,7 @@ func (j *judge) bounded(ask func(ctx context.Context) error) {
 // file judges one acknowledged file: status, every byte, and what the under store has of it.
 func (j *judge) file(u *user, p dfs.Path) {
 	f := u.tree.File(p)
-	mayBeLost := f.MayBeLost(j.r.wipes)
+	mayBeLost := j.r.mayBeLost(f)
 	j.bounded(func(ctx context.Context) error {
 		s, err := j.c.Stat(ctx, p)
 		switch {
@@ -160,6 +160,11 @@ func (j *judge) file(u *user, p dfs.Path) {
 	if f.WriteType != dfs.WriteMustCache && !mayBeLost {
 		j.bounded(func(ctx context.Context) error { return j.stored(ctx, u, p, f) })
 	}
+}
+
+// mayBeLost tells whether the only copies of a file may be gone with disks.
+func (r *run) mayBeLost(f *oracle.File) bool {
+	return f.MayBeLost(r.wipes) || r.damaged && !f.Through()
 }
 
 // judgeStored looks whether the under store has a file whose write was acknowledged as through to it, behind Forebay's back
@@ -214,7 +219,7 @@ func (j *judge) holds(p dfs.Path, f *oracle.File) bool {
 		if f == nil || s.Length != f.Size || f.Mode != 0 && f.Mode != s.Mode || string(s.Xattr[oracle.AttributeName]) != f.Attribute {
 			return nil
 		}
-		if s.Persist != dfs.Persisted && (f.MayBeLost(j.r.wipes) || f.WriteType != dfs.WriteMustCache) {
+		if s.Persist != dfs.Persisted && (j.r.mayBeLost(f) || f.WriteType != dfs.WriteMustCache) {
 			there = true
 			return nil
 		}

@@ -101,7 +101,8 @@ func newRun(s *Scenario, w *world.World, o Options) *run {
 	r := &run{s: s, w: w, report: newReport(s, o.Seed)}
 	r.book = &oracle.Book{Now: w.Sched.Elapsed, Mix: w.Sched.MixText}
 	r.boards, r.races, r.kept = oracle.NewBoards(r.book, max(s.Boards, 1)), oracle.NewRaces(r.book), oracle.NewKept(r.book)
-	r.cluster = cluster.New(w, cluster.Config{Masters: s.Masters, Workers: s.Workers, Racks: s.Racks, WorkerBytes: int64(s.WorkerCache), Log: o.Log})
+	r.cluster = cluster.New(w, cluster.Config{Masters: s.Masters, Workers: s.Workers, Racks: s.Racks, WorkerBytes: int64(s.WorkerCache), Log: o.Log,
+		SessionTimeout: s.SessionTimeout, WorkerLostAfter: s.WorkerLostAfter, SnapshotEntries: s.SnapshotEntries})
 	r.store = r.cluster.Store.On(w.NewNode("auditor", world.NodeConfig{}))
 	for _, name := range slices.Sorted(maps.Keys(s.Mix)) {
 		r.mix = append(r.mix, slices.Repeat([]string{name}, s.Mix[name])...)

@@ -49,6 +49,11 @@ type Scenario struct {
 	Mix         map[string]int `yaml:"mix"`                // weights of the operations
 	WriteTypes  map[string]int `yaml:"writeTypes,omitempty"`
 	Faults      []Fault        `yaml:"faults,omitempty"`
+
+	// What a cluster has by itself at 0.
+	SessionTimeout  time.Duration `yaml:"sessionTimeout,omitempty"`
+	WorkerLostAfter time.Duration `yaml:"workerLostAfter,omitempty"`
+	SnapshotEntries int           `yaml:"snapshotEntries,omitempty"` // of the journal, after which a snapshot is taken
 }
 
 // Size is a number of bytes, written with a unit.
@@ -134,6 +139,7 @@ func (s *Scenario) Check() error {
 	}
 	err := errors.Join(within("masters", s.Masters, 1, 5), within("workers", s.Workers, 1, maxWorkers), within("clients", s.Clients, 1, maxClients),
 		within("racks", s.Racks, 0, maxWorkers), within("files", s.Files, 0, maxFiles), within("replicas", s.Replicas, 0, s.Workers),
+		within("snapshotEntries", s.SnapshotEntries, 0, 1_000_000), spanWithin("sessionTimeout", s.SessionTimeout), spanWithin("workerLostAfter", s.WorkerLostAfter),
 		within("boards", s.Boards, 0, maxBoards), within("fileSize", int(s.FileSize), 0, maxFileSize), within("largeSize", int(s.LargeSize), 0, maxFileSize))
 	if s.Masters%2 == 0 {
 		err = errors.Join(err, fmt.Errorf("masters is %d: want 1, 3 or 5, since an even number bears no more deaths than one less", s.Masters))
@@ -156,6 +162,14 @@ func (s *Scenario) Check() error {
 func within(key string, value, low, high int) error {
 	if value < low || value > high {
 		return fmt.Errorf("%s is %d: want %d to %d", key, value, low, high)
+	}
+	return nil
+}
+
+// spanWithin is for a time that clusters have by themselves: shorter ones would end what is well.
+func spanWithin(key string, d time.Duration) error {
+	if d != 0 && (d < 3*time.Second || d > maxDuration) {
+		return fmt.Errorf("%s is %v: want 3s to %v, or 0 for the cluster's own", key, d, maxDuration)
 	}
 	return nil
 }

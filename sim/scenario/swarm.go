@@ -28,6 +28,7 @@ func Swarm(seed uint64, kinds []string) *Scenario {
 	if rng.IntN(12) == 0 {
 		s.Masters = 5
 	}
+	s.swarmPace(rng)
 	s.swarmData(rng)
 	for _, name := range operationNames() {
 		if rng.IntN(3) > 0 {
@@ -38,11 +39,24 @@ func Swarm(seed uint64, kinds []string) *Scenario {
 		s.Mix["read"] = 1
 	}
 	for _, kind := range kinds {
-		if rng.IntN(2) == 0 {
+		if rng.IntN(4) == 0 {
 			s.Faults = append(s.Faults, swarmFault(rng, kind))
 		}
 	}
 	return s
+}
+
+// swarmPace has things happen within a run that take minutes or many entries by themselves.
+func (s *Scenario) swarmPace(rng *rand.Rand) {
+	if rng.IntN(2) == 0 {
+		s.SnapshotEntries = 5 + rng.IntN(60)
+	}
+	if rng.IntN(2) == 0 {
+		s.WorkerLostAfter = 5 * time.Second
+	}
+	if rng.IntN(4) == 0 {
+		s.SessionTimeout = 12 * time.Second
+	}
 }
 
 // swarmData chooses what files are like: of half the seeds workers' caches are so small that they evict.

@@ -72,13 +72,17 @@ func (w *watchdog) beat(n uint64) { w.beats.Store(n) }
 
 func (w *watchdog) end() { close(w.done) }
 
+// looks is how often the watchdog looks within StuckAfter. It counts looks and not the time between them, which passes also while
+// the whole machine stands still.
+const looks = 20
+
 // startWatch begins to watch one Run; end lets the goroutine go, without waiting for it.
 func (s *Scheduler) startWatch() *watchdog {
 	w, patience := &watchdog{done: make(chan struct{})}, StuckAfter
 	go func() {
-		tick := time.NewTicker(patience / 4)
+		tick := time.NewTicker(patience / looks)
 		defer tick.Stop()
-		last, since := w.beats.Load(), time.Now()
+		last, same := w.beats.Load(), 0
 		for {
 			select {
 			case <-w.done:
@@ -86,8 +90,8 @@ func (s *Scheduler) startWatch() *watchdog {
 			case <-tick.C:
 			}
 			if now := w.beats.Load(); now != last {
-				last, since = now, time.Now()
-			} else if time.Since(since) > patience {
+				last, same = now, 0
+			} else if same++; same > looks {
 				onStuck(s.stuckReport())
 				return
 			}

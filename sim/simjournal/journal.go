@@ -232,10 +232,16 @@ func (m *Member) Close() error {
 	return nil
 }
 
-// takeSnapshots takes one whenever the log has grown long.
+// takeSnapshots takes one whenever many entries were applied since the last.
 // An error ends it for this life: the log then grows until a restart.
 func (m *Member) takeSnapshots() {
-	for m.until(m.ctx, "", func() bool { return len(m.s.log) > m.q.timing.snapshot() }) == nil {
+	taken := uint64(0)
+	if m.s.snap != nil {
+		taken = m.s.snap.index
+	}
+	due := func() bool { return m.applied > taken+uint64(m.q.timing.snapshot()) }
+	for m.until(m.ctx, "", due) == nil {
+		taken = m.applied
 		if _, err := m.Snapshot(m.ctx); err != nil {
 			return
 		}
