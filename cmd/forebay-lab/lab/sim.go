@@ -1,13 +1,16 @@
 package lab
 
 import (
+	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/forebay/forebay/sim/replay"
 	"github.com/forebay/forebay/sim/scenario"
 )
 
@@ -19,7 +22,7 @@ func simCommand() *cobra.Command {
 		Args:  cobra.NoArgs, // an unknown command is an error, not a reason for help and exit code 0
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	sim.AddCommand(simRunCommand(), simSweepCommand(), simScenariosCommand())
+	sim.AddCommand(simRunCommand(), simSweepCommand(), simReplayCommand(), simScenariosCommand())
 	return sim
 }
 
@@ -54,14 +57,20 @@ func simRunCommand() *cobra.Command {
 	var name string
 	var o scenario.Options
 	var over overrides
-	var trace, asJSON, quiet bool
+	var record recordFlags
+	var turns, asJSON, quiet bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "run one scenario",
 		Long: `Runs a scenario: a cluster of production code on simulated machines, under a load and faults that a file describes. Every
-read is checked. The last lines give what it took and the history, which is equal for equal runs.`,
+read is checked. The last lines give what it took and the history, which is equal for equal runs.
+
+What happened can be written down: --timeline tells it for people, --trace in a form that opens in Perfetto and that sim replay
+reads, --trace-turns every turn of every task. None of them changes the history.`,
 		Example: `  forebay-lab sim run --scenario mixed --seed 7
-  forebay-lab sim run --scenario my.yaml --workers 300 --clients 3000 --json`,
+  forebay-lab sim run --scenario my.yaml --workers 300 --clients 3000 --json
+  forebay-lab sim run --scenario leader-death --seed 3 --timeline - --from 19s --to 25s --node c3
+  forebay-lab sim run --scenario mixed --seed 7 --quiet --trace mixed-7.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := scenario.Load(name)
@@ -69,14 +78,18 @@ read is checked. The last lines give what it took and the history, which is equa
 				return err
 			}
 			typed := over.apply(s)
+			if o.Record, err = record.recorder(asJSON); err != nil {
+				return fmt.Errorf("sim run: %w", err)
+			}
 			if !quiet {
 				o.Progress = cmd.ErrOrStderr()
 			}
-			if trace {
+			if turns {
 				o.Trace = cmd.ErrOrStderr()
 			}
 			report, err := scenario.Run(cmd.Context(), s, o)
 			if report != nil {
+				err = firstError(err, record.writeOf(cmd, o.Record, scenario.Outcome{Seed: o.Seed, Scenario: s, Report: report, Failure: scenario.FailureOf(report, err)}))
 				if asJSON {
 					err = firstError(err, writeJSON(cmd.OutOrStdout(), report))
 				} else {
@@ -96,9 +109,10 @@ read is checked. The last lines give what it took and the history, which is equa
 	f.IntVar(&over.clients, "clients", 0, "instead of the scenario's")
 	f.DurationVar(&over.duration, "duration", 0, "simulated time, instead of the scenario's")
 	f.Float64Var(&over.rate, "rate", 0, "operations a second and client, instead of the scenario's")
-	f.BoolVar(&trace, "trace", false, "tell every turn of every task on standard error")
+	f.BoolVar(&turns, "trace-turns", false, "tell every turn of every task on standard error")
 	f.BoolVar(&quiet, "quiet", false, "no progress")
 	f.BoolVar(&asJSON, "json", false, "print the report as JSON")
+	record.add(cmd, "")
 	return cmd
 }
 
@@ -136,22 +150,26 @@ func simScenariosCommand() *cobra.Command {
 func simSweepCommand() *cobra.Command {
 	var seeds int
 	var first uint64
+	var save string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "sweep",
 		Short: "run many seeds of small clusters with faults",
 		Long: `Runs a small cluster for each seed, with a part of the operations and of the faults that the seed chooses. It ends with an
 error when a promise was broken, and when something was reached by no seed: a sweep that never kills a leader shows nothing
-about it.`,
+about it.
+
+Seeds that fail are saved, a file each, for sim replay and sim shrink.`,
 		Example: "  forebay-lab sim sweep --seeds 2000",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
+			var unsaved error
 			told := func(o scenario.Outcome) {
-				seed, failure := o.Seed, o.Failure.What
-				if failure != "" {
-					fmt.Fprintf(cmd.ErrOrStderr(), "sim: seed %d: %s\n", seed, failure)
-				} else if n := seed - first + 1; n%50 == 0 {
+				if o.Failure != (scenario.Failure{}) {
+					fmt.Fprintf(cmd.ErrOrStderr(), "sim: seed %d: %s\n", o.Seed, o.Failure.What)
+					unsaved = firstError(unsaved, saveFailure(cmd.Context(), save, o))
+				} else if n := o.Seed - first + 1; n%50 == 0 {
 					fmt.Fprintf(cmd.ErrOrStderr(), "sim: %d of %d seeds\n", n, seeds)
 				}
 			}
@@ -165,9 +183,12 @@ about it.`,
 				fmt.Fprintf(out, "seeds %d, operations %d, faults %d\nsimulated %.0f s in %.1f s: %.1f times real time\nfailed seeds %d\n", w.Seeds,
 					w.Operations, w.Faults, w.Simulated.Seconds(), w.Wall.Seconds(), w.Simulated.Seconds()/max(w.Wall.Seconds(), 1e-9), len(w.Failed))
 			}
-			switch {
+			switch err = firstError(err, unsaved); {
 			case err != nil:
 				return err
+			case len(w.Failed) > 0 && save != "":
+				file := failureFile(save, w.Failed[0])
+				return fmt.Errorf("sim: %d seeds failed, the first is %d: see it with sim replay %s, make it small with sim shrink %s", len(w.Failed), w.Failed[0], file, file)
 			case len(w.Failed) > 0:
 				return fmt.Errorf("sim: %d seeds failed, the first is %d: run it again with sim sweep --first %d --seeds 1", len(w.Failed), w.Failed[0], w.Failed[0])
 			case len(w.Missed()) > 0:
@@ -179,6 +200,27 @@ about it.`,
 	f := cmd.Flags()
 	f.IntVar(&seeds, "seeds", 200, "how many")
 	f.Uint64Var(&first, "first", 1, "the first seed")
+	f.StringVar(&save, "save", "sim-failures", "the `directory` for seeds that fail; empty: none are saved")
 	f.BoolVar(&asJSON, "json", false, "print the outcome as JSON")
 	return cmd
+}
+
+// failureFile is where a failing seed is saved.
+func failureFile(dir string, seed uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("seed-%d.yaml", seed))
+}
+
+// saveFailure saves one, unless there is no directory for them.
+func saveFailure(ctx context.Context, dir string, o scenario.Outcome) error {
+	if dir == "" {
+		return nil
+	}
+	run, err := replay.Save(ctx, o)
+	if err == nil {
+		err = run.Save(failureFile(dir, o.Seed))
+	}
+	if err != nil {
+		return fmt.Errorf("save seed %d: %w", o.Seed, err)
+	}
+	return nil
 }

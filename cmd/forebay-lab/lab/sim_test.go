@@ -75,7 +75,7 @@ func TestSimRunForms(t *testing.T) {
 	if err != nil || errs != "" || !strings.Contains(out, "violations 0\nhistory "+histories["1"]+"\n") {
 		t.Errorf("%v\n%s%s", err, out, errs)
 	}
-	out, errs, err = separate(t.Context(), "sim", "run", "--scenario", file, "--quiet", "--trace", "--duration", "1s")
+	out, errs, err = separate(t.Context(), "sim", "run", "--scenario", file, "--quiet", "--trace-turns", "--duration", "1s")
 	if err != nil || strings.Count(errs, "\n") < 10 || strings.Contains(out, "user") {
 		t.Errorf("the trace: %v, %d lines on standard error\n%s", err, strings.Count(errs, "\n"), out)
 	}
