@@ -9,10 +9,17 @@ import (
 var faultKinds = map[string]func(r *run, f Fault, n int) (end func()){
 	"restart-worker": restartWorker,
 	"cut-zone":       cutZone,
+	kindBrownout:     troubleStore,
+	kindOutage:       troubleStore,
 	"cut-client":     cutClient,
-	"kill-leader":    killLeader,
-	"cut-leader":     cutLeader,
+	kindKillLeader:   killLeader,
+	kindCutLeader:    cutLeader,
 }
+
+const (
+	kindKillLeader = "kill-leader"
+	kindCutLeader  = "cut-leader"
+)
 
 // fault is one that is under way.
 type fault struct {
@@ -44,6 +51,7 @@ func (r *run) next(f Fault, after time.Duration, n int) {
 		}
 		ended := r.told(f)
 		end := faultKinds[f.Kind](r, f, n)
+		r.beginTrial(f)
 		now := &fault{end: func() { end(); ended() }}
 		r.faults = append(slices.DeleteFunc(r.faults, func(f *fault) bool { return f.over }), now)
 		r.report.Faults++

@@ -36,6 +36,7 @@ var operations = map[string]func(u *user, ctx context.Context) error{
 	"post":      (*user).post,
 	"look":      (*user).look,
 	"race":      (*user).race,
+	"scan":      (*user).scan,
 }
 
 // filesPerDirectory is how the shared files are spread.
@@ -65,6 +66,11 @@ type user struct {
 	r    *run
 	id   int
 	node *world.Node
+
+	group  *group
+	number int // within its group
+	taken  int // shared files, in the order of epochs
+
 	c    *client.Client
 	rng  *rand.Rand
 	tree oracle.Tree
@@ -74,21 +80,23 @@ type user struct {
 }
 
 func newUser(r *run, id int, node *world.Node) *user {
-	return &user{r: r, id: id, node: node, rng: node.Rand(), tree: oracle.Tree{Book: r.book, Who: id}}
+	return &user{r: r, id: id, node: node, rng: node.Rand(), group: &group{}, tree: oracle.Tree{Book: r.book, Who: id}}
 }
 
-// work runs until the scenario's end. Pauses are exponential, so that users do not march in step.
+// work runs until the scenario's end.
 // It ends by itself when an operation that began before the end is over; a run without a time to settle may end first and
 // leave it waiting.
 func (u *user) work() {
 	ctx := context.Background()
-	_ = u.node.Sleep(ctx, warmUp+time.Duration(u.rng.Float64()*float64(time.Second)/u.r.s.Rate))
+	_ = u.node.Sleep(ctx, warmUp+time.Duration(u.rng.Float64()*float64(max(u.group.Batch, 1))*float64(time.Second)/u.group.Rate))
 	if !u.connect() {
 		return
 	}
-	for u.r.w.Sched.Elapsed() < u.r.s.Duration {
-		u.one(ctx, u.r.mix[u.rng.IntN(len(u.r.mix))])
-		_ = u.node.Sleep(ctx, time.Duration(u.rng.ExpFloat64()*float64(time.Second)/u.r.s.Rate))
+	for n := 1; u.r.w.Sched.Elapsed() < u.r.s.Duration; n++ {
+		u.one(ctx, u.group.mix[u.rng.IntN(len(u.group.mix))])
+		if d := u.pause(n); d > 0 {
+			_ = u.node.Sleep(ctx, d)
+		}
 	}
 }
 
@@ -111,16 +119,10 @@ func (u *user) one(ctx context.Context, name string) {
 	err := operations[name](u, bounded)
 	span.End(u.r.w.Sched.Elapsed(), outcomeOf(err))
 	u.r.report.add(name, u.r.w.Sched.Elapsed()-before, err)
+	u.r.sampler.add(u.r.w.Sched.Elapsed()-before, err)
+	u.r.ended(before, err)
 	u.r.w.Sched.MixText(name)
 	u.r.w.Sched.Mix(uint64(dfs.KindOf(err)))
-}
-
-// shared chooses one of the files that all users read.
-func (u *user) shared() (i int, ok bool) {
-	if u.r.s.Files == 0 {
-		return 0, false
-	}
-	return u.rng.IntN(u.r.s.Files), true
 }
 
 // mine chooses a file of the user's own.

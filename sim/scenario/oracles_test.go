@@ -374,7 +374,7 @@ func TestSwarmIsSane(t *testing.T) {
 			}
 		}
 	}
-	for kind := range faultKinds {
+	for _, kind := range swarmFaults() {
 		if kinds[kind] < 150 || kinds[kind] > 350 {
 			t.Errorf("%s is in %d swarms of 500", kind, kinds[kind])
 		}

@@ -31,6 +31,9 @@ type Report struct {
 	ViolationCount int                `json:"violationCount"`
 	Oracle         string             `json:"oracle,omitempty"` // that saw the first violation
 	History        string             `json:"history"`          // of everything that happened: equal for equal runs
+	Totals         Totals             `json:"totals"`
+	Trials         []*Trial           `json:"faultTrials"` // the faults, one after the other
+	Series         Series             `json:"series"`
 
 	began time.Time
 }
@@ -94,6 +97,8 @@ func (r *Report) finish(x *run) {
 	runtime.ReadMemStats(&m)
 	r.PeakMemory = m.Sys // what was ever taken from the system
 	r.History = fmt.Sprintf("%016x", w.Sched.History())
+	r.Series = x.sampler.series
+	r.Totals = r.Series.totals()
 	for _, k := range r.Kinds {
 		k.Median, k.P99, k.Max = k.times.quantile(0.5), k.times.quantile(0.99), k.times.most
 	}
@@ -116,6 +121,10 @@ func (r *Report) Print(w io.Writer) error {
 			fmt.Fprintf(w, "%s failed with %s: %d\n", name, kind, r.Kinds[name].Errors[kind])
 		}
 	}
+	if err := r.printTrials(w); err != nil {
+		return err
+	}
+	r.printTotals(w)
 	for _, v := range r.Violations {
 		fmt.Fprintf(w, "VIOLATION %s\n", v)
 	}

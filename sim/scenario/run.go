@@ -11,6 +11,7 @@ import (
 
 	"github.com/forebay/forebay/sim/cluster"
 	"github.com/forebay/forebay/sim/oracle"
+	"github.com/forebay/forebay/sim/store"
 	"github.com/forebay/forebay/sim/trace"
 	"github.com/forebay/forebay/sim/world"
 	"github.com/forebay/forebay/system/dfs"
@@ -42,8 +43,8 @@ type run struct {
 	record  *trace.Recorder
 	users   []*user
 	working int // users that have not ended
+	sampler *sampler
 
-	mix        []string // operations by weight
 	writeTypes []dfs.WriteType
 
 	book   *oracle.Book
@@ -76,11 +77,15 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	}
 	r.recordTo(o.Record)
 	r.fill()
-	for i := range s.Clients {
-		u := newUser(r, i, w.NewNode(fmt.Sprintf("c%d", i+1), r.cluster.Place(i)))
-		r.users = append(r.users, u)
-		r.working++
-		u.node.Go("user", func() { u.work(); r.working-- })
+	for _, g := range s.groups() {
+		for number := range g.clients {
+			i := len(r.users)
+			u := newUser(r, i, w.NewNode(fmt.Sprintf("c%d", i+1), r.cluster.Place(i)))
+			u.group, u.number = g, number
+			r.users = append(r.users, u)
+			r.working++
+			u.node.Go("user", func() { u.work(); r.working-- })
+		}
 	}
 	r.schedule()
 	if s.Settle > 0 {
@@ -101,17 +106,25 @@ func newRun(s *Scenario, w *world.World, o Options) *run {
 	r := &run{s: s, w: w, report: newReport(s, o.Seed)}
 	r.book = &oracle.Book{Now: w.Sched.Elapsed, Mix: w.Sched.MixText}
 	r.boards, r.races, r.kept = oracle.NewBoards(r.book, max(s.Boards, 1)), oracle.NewRaces(r.book), oracle.NewKept(r.book)
+	model, _ := s.Store.model() // Check has looked
 	r.cluster = cluster.New(w, cluster.Config{Masters: s.Masters, Workers: s.Workers, Racks: s.Racks, WorkerBytes: int64(s.WorkerCache), Log: o.Log,
-		SessionTimeout: s.SessionTimeout, WorkerLostAfter: s.WorkerLostAfter, SnapshotEntries: s.SnapshotEntries})
+		SessionTimeout: s.SessionTimeout, WorkerLostAfter: s.WorkerLostAfter, SnapshotEntries: s.SnapshotEntries,
+		Listed: (s.Blocks + s.Workers - 1) / s.Workers, Store: model})
+	r.sampler = newSampler(r)
 	r.store = r.cluster.Store.On(w.NewNode("auditor", world.NodeConfig{}))
-	for _, name := range slices.Sorted(maps.Keys(s.Mix)) {
-		r.mix = append(r.mix, slices.Repeat([]string{name}, s.Mix[name])...)
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.WriteTypes)) {
+	for _, name := range spread(s.WriteTypes) {
 		t, _ := dfs.ParseWriteType(name) // Check has looked
-		r.writeTypes = append(r.writeTypes, slices.Repeat([]dfs.WriteType{t}, s.WriteTypes[name])...)
+		r.writeTypes = append(r.writeTypes, t)
 	}
 	return r
+}
+
+// spread repeats each key as often as its weight says, in the order of the keys.
+func spread(weights map[string]int) (all []string) {
+	for _, name := range slices.Sorted(maps.Keys(weights)) {
+		all = append(all, slices.Repeat([]string{name}, weights[name])...)
+	}
+	return all
 }
 
 // largeSize bounds the files of the operation "large".
@@ -125,21 +138,30 @@ func (r *run) largeSize() Size {
 // fill puts the shared files into the under store, before time begins: behind Forebay's back, as files are that were there
 // before the mount.
 func (r *run) fill() {
-	if r.s.Files == 0 {
-		return
-	}
-	if err := r.cluster.Store.Declare(shared(r.s.Files, int64(r.s.FileSize))); err != nil {
-		panic(fmt.Sprintf("fill the under store: %v", err)) // its patterns are ours
+	for _, d := range []store.Dataset{shared(r.s.Files, int64(r.s.FileSize)), r.s.Tables.dataset()} {
+		if d.Files == 0 {
+			continue
+		}
+		if err := r.cluster.Store.Declare(d); err != nil {
+			panic(fmt.Sprintf("fill the under store: %v", err)) // its patterns are ours
+		}
 	}
 }
 
-// advance runs the world in steps, so that progress can be told and ctx heeded.
+// advance runs the world in steps, so that progress can be told, ctx heeded, and what happens measured.
 func (r *run) advance(ctx context.Context, progress io.Writer) error {
 	began := r.report.clock()
 	for at := time.Duration(0); at < r.s.Duration; {
-		at = min(at+progressEvery, r.s.Duration)
+		at = r.nextStep(at, r.s.Duration)
 		if err := r.w.Sched.Run(at); err != nil {
 			return err
+		}
+		r.recover()
+		if at%r.sampler.series.Step == 0 || at == r.s.Duration {
+			r.sampler.take()
+		}
+		if at%progressEvery != 0 && at != r.s.Duration {
+			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("interrupted at %v of %v: %w", at, r.s.Duration, err)

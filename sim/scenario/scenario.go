@@ -38,7 +38,12 @@ type Scenario struct {
 	Racks       int            `yaml:"racks,omitempty"`
 	Duration    time.Duration  `yaml:"duration"`
 	Settle      time.Duration  `yaml:"settle,omitempty"` // after the load, without faults, before everything is looked at again; 0: nothing is
-	Rate        float64        `yaml:"rate"`             // operations a second and client
+	Rate        float64        `yaml:"rate,omitempty"`   // with Batch, Order, Hot and Mix: the demand of all clients, unless there are groups
+	Batch       int            `yaml:"batch,omitempty"`
+	Order       string         `yaml:"order,omitempty"`
+	Hot         Hot            `yaml:"hot,omitempty"`
+	Mix         map[string]int `yaml:"mix,omitempty"`
+	Groups      []Group        `yaml:"groups,omitempty"`
 	Files       int            `yaml:"files,omitempty"`
 	FileSize    Size           `yaml:"fileSize,omitempty"`
 	LargeSize   Size           `yaml:"largeSize,omitempty"` // at most, of the operation large; 0: 4 MiB
@@ -46,8 +51,10 @@ type Scenario struct {
 	WorkerCache Size           `yaml:"workerCache,omitempty"`
 	Replicas    int            `yaml:"replicas,omitempty"` // workers that acknowledge an ASYNC_THROUGH write; 0: one
 	Boards      int            `yaml:"boards,omitempty"`   // of the operations post and look; 0: one
-	Mix         map[string]int `yaml:"mix"`                // weights of the operations
 	WriteTypes  map[string]int `yaml:"writeTypes,omitempty"`
+	Tables      Tables         `yaml:"tables,omitempty"` // for the operation scan
+	Blocks      int            `yaml:"blocks,omitempty"` // that workers report besides those that they hold, in all
+	Store       UnderStore     `yaml:"store,omitempty"`
 	Faults      []Fault        `yaml:"faults,omitempty"`
 
 	// What a cluster has by itself at 0.
@@ -75,6 +82,11 @@ type Fault struct {
 	For   time.Duration `yaml:"for,omitempty"`
 	Kind  string        `yaml:"kind"`
 	Zone  string        `yaml:"zone,omitempty"`
+	// Of a brownout: by how much the under store is slower, the share of requests that fail besides, and what is left of its
+	// limits.
+	Slow     float64 `yaml:"slow,omitempty"`
+	Errors   float64 `yaml:"errors,omitempty"`
+	Capacity float64 `yaml:"capacity,omitempty"`
 }
 
 // The bounds of a scenario: what is larger is a slip of the finger, or needs a larger machine than this was made for.
@@ -86,6 +98,7 @@ const (
 	maxBoards   = 1000
 	maxWeight   = 1000
 	maxFileSize = 1 << 30
+	maxBlocks   = 1_000_000_000
 )
 
 // Load reads a scenario: a file's path, or the name of one that comes with the simulator.
@@ -153,10 +166,9 @@ func (s *Scenario) Check() error {
 	if s.BlockSize < 0 || s.BlockSize%dfs.PageSizeBytes != 0 {
 		err = errors.Join(err, fmt.Errorf("blockSize is %d: want a multiple of 1 MiB, or 0", s.BlockSize))
 	}
-	if s.Rate <= 0 || s.Rate > 1000 {
-		err = errors.Join(err, fmt.Errorf("rate is %v: want more than 0 and at most 1000 operations a second and client", s.Rate))
-	}
-	return errors.Join(err, s.checkWeights(), s.checkFaults())
+	_, storeErr := s.Store.model()
+	return errors.Join(err, within("tables.count", s.Tables.Count, 0, maxTables), within("tables.size", int(s.Tables.Size), min(s.Tables.Count, 1), maxTableSize),
+		within("blocks", s.Blocks, 0, maxBlocks), storeErr, s.checkGroups(), s.checkWriteTypes(), s.checkFaults())
 }
 
 func within(key string, value, low, high int) error {
@@ -174,19 +186,23 @@ func spanWithin(key string, d time.Duration) error {
 	return nil
 }
 
-// checkWeights goes through maps in the order of their keys, so that one file has one error.
-func (s *Scenario) checkWeights() (err error) {
+// checkMix goes through the map in the order of its keys, so that one file has one error.
+func checkMix(where string, mix map[string]int) (err error) {
 	total := 0
-	for _, name := range slices.Sorted(maps.Keys(s.Mix)) {
+	for _, name := range slices.Sorted(maps.Keys(mix)) {
 		if _, ok := operations[name]; !ok {
-			err = errors.Join(err, fmt.Errorf("mix has %q: want %s", name, strings.Join(operationNames(), ", ")))
+			err = errors.Join(err, fmt.Errorf("%smix has %q: want %s", where, name, strings.Join(operationNames(), ", ")))
 		}
-		err = errors.Join(err, within("mix."+name, s.Mix[name], 0, maxWeight))
-		total += max(s.Mix[name], 0)
+		err = errors.Join(err, within(where+"mix."+name, mix[name], 0, maxWeight))
+		total += max(mix[name], 0)
 	}
 	if total == 0 {
-		err = errors.Join(err, errors.New("mix is empty: give at least one operation a weight"))
+		err = errors.Join(err, fmt.Errorf("%smix is empty: give at least one operation a weight", where))
 	}
+	return err
+}
+
+func (s *Scenario) checkWriteTypes() (err error) {
 	for _, name := range slices.Sorted(maps.Keys(s.WriteTypes)) {
 		if _, bad := dfs.ParseWriteType(name); bad != nil {
 			err = errors.Join(err, fmt.Errorf("writeTypes: %w", bad))
@@ -203,6 +219,9 @@ func (s *Scenario) checkFaults() (err error) {
 		}
 		if f.At < 0 || f.Every < 0 || f.For < 0 {
 			err = errors.Join(err, fmt.Errorf("fault %d: times are 0 or more", i+1))
+		}
+		if bad := f.checkStore(); bad != nil {
+			err = errors.Join(err, fmt.Errorf("fault %d: %w", i+1, bad))
 		}
 	}
 	return err

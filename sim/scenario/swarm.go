@@ -3,6 +3,7 @@ package scenario
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
@@ -11,6 +12,17 @@ import (
 // Swarm testing (Groce et al. 2012): each seed turns features on and off, so that the runs differ in what they do at all
 // and not only in when. A fault that is always there hides what only happens without it.
 
+// What swarms leave out shows how fast things are and no state that others do not reach.
+var notSwarmed = []string{"scan", kindBrownout, kindOutage}
+
+func swarmOperations() []string { return without(operationNames(), notSwarmed) }
+
+func swarmFaults() []string { return without(faultNames(), notSwarmed) }
+
+func without(all, some []string) []string {
+	return slices.DeleteFunc(all, func(name string) bool { return slices.Contains(some, name) })
+}
+
 // Swarm is the scenario of a seed: a small cluster, a random part of the operations and write types, and of the given kinds of
 // faults (nil: of all).
 // It draws from a source of its own and not from the world's, so that changes in what a run draws leave the
@@ -18,19 +30,20 @@ import (
 func Swarm(seed uint64, kinds []string) *Scenario {
 	rng := rand.New(rand.NewPCG(seed, 0x5a77))
 	if kinds == nil {
-		kinds = faultNames()
+		kinds = swarmFaults()
 	}
 	s := &Scenario{
 		Name: fmt.Sprintf("swarm-%d", seed), Masters: 1 + 2*rng.IntN(2), Workers: 1 + rng.IntN(5), Clients: 2 + rng.IntN(8), Racks: 3,
-		Duration: 30 * time.Second, Settle: 30 * time.Second, Rate: 1 + 2*rng.Float64(), Files: 1 + rng.IntN(60), FileSize: Size(1 + rng.IntN(40_000)),
-		Boards: 1 + rng.IntN(6), Mix: map[string]int{},
+		Duration: 30 * time.Second, Settle: 30 * time.Second, Rate: 1 + 2*rng.Float64(), Mix: map[string]int{},
+		Files: 1 + rng.IntN(60), FileSize: Size(1 + rng.IntN(40_000)),
+		Boards: 1 + rng.IntN(6),
 	}
 	if rng.IntN(12) == 0 {
 		s.Masters = 5
 	}
 	s.swarmPace(rng)
 	s.swarmData(rng)
-	for _, name := range operationNames() {
+	for _, name := range swarmOperations() {
 		if rng.IntN(3) > 0 {
 			s.Mix[name] = 1 + rng.IntN(20)
 		}

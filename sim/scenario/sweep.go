@@ -22,7 +22,7 @@ type Sweep struct {
 // own, so that none depends on those before and a failing one can be run alone.
 func RunSweep(ctx context.Context, first uint64, count int, told func(Outcome)) (*Sweep, error) {
 	sweep := &Sweep{Sometimes: map[string]int{}, Failed: []uint64{}}
-	for _, name := range append(operationNames(), faultNames()...) {
+	for _, name := range append(swarmOperations(), swarmFaults()...) {
 		sweep.Sometimes[name] = 0
 	}
 	for seed := first; seed < first+uint64(count); seed++ {
@@ -78,7 +78,7 @@ func (w *Sweep) add(s *Scenario, r *Report, seed uint64, failure string) {
 // tested reads.
 func (w *Sweep) Missed() []string {
 	var missed []string
-	for _, name := range append(operationNames(), faultNames()...) {
+	for _, name := range append(swarmOperations(), swarmFaults()...) {
 		if w.Sometimes[name] == 0 {
 			missed = append(missed, name)
 		}

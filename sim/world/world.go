@@ -96,6 +96,7 @@ type Node struct {
 	disk  *disk
 	cores []int64 // busy until
 	used  int64   // of all cores, since the beginning
+	queue int64   // the longest wait for a core since it was asked for
 	clock clock
 	life  int // of the process: a crash begins the next
 
@@ -215,6 +216,7 @@ func (n *Node) core(d time.Duration) time.Duration {
 			first = i
 		}
 	}
+	n.queue = max(n.queue, n.cores[first]-now)
 	n.cores[first] = max(now, n.cores[first]) + int64(d)
 	n.used += int64(d)
 	return time.Duration(n.cores[first] - now)
@@ -226,6 +228,13 @@ func (n *Node) Used() time.Duration { return time.Duration(n.used) }
 // Queue is how long a request that comes now waits for a core.
 func (n *Node) Queue() time.Duration {
 	return time.Duration(max(0, slices.Min(n.cores)-int64(n.w.Sched.Elapsed())))
+}
+
+// LongestQueue is how long the request waited for a core that waited longest since LongestQueue was called last.
+func (n *Node) LongestQueue() time.Duration {
+	longest := n.queue
+	n.queue = 0
+	return time.Duration(longest)
 }
 
 // Cores is how many requests the machine serves at a time.

@@ -29,15 +29,15 @@ func simCommand() *cobra.Command {
 // overrides are the flags that stand in for keys of a scenario. A flag that was not given is 0, which no key may be; what
 // else a key may not be (less than 0, more than the simulator's bounds) is the scenario's own check to say, when it is run.
 type overrides struct {
-	workers, clients int
-	duration         time.Duration
-	rate             float64
+	workers, clients, blocks int
+	duration                 time.Duration
+	rate                     float64
 }
 
 // apply changes s and returns the flags that did, as they would be typed: an outcome is that of a seed and of these.
 func (o overrides) apply(s *scenario.Scenario) (typed string) {
 	return override(&s.Workers, "workers", o.workers) + override(&s.Clients, "clients", o.clients) +
-		override(&s.Duration, "duration", o.duration) + override(&s.Rate, "rate", o.rate)
+		override(&s.Blocks, "blocks", o.blocks) + override(&s.Duration, "duration", o.duration) + override(&s.Rate, "rate", o.rate)
 }
 
 // override sets one key, unless its flag was not given.
@@ -107,6 +107,7 @@ reads, --trace-turns every turn of every task. None of them changes the history.
 	f.Uint64Var(&o.Seed, "seed", 1, "of everything random")
 	f.IntVar(&over.workers, "workers", 0, "instead of the scenario's")
 	f.IntVar(&over.clients, "clients", 0, "instead of the scenario's")
+	f.IntVar(&over.blocks, "blocks", 0, "that workers report besides those that they hold, instead of the scenario's")
 	f.DurationVar(&over.duration, "duration", 0, "simulated time, instead of the scenario's")
 	f.Float64Var(&over.rate, "rate", 0, "operations a second and client, instead of the scenario's")
 	f.BoolVar(&turns, "trace-turns", false, "tell every turn of every task on standard error")
