@@ -12,7 +12,7 @@ import (
 type Filter struct {
 	From, To time.Duration  // what was under way at some moment of it; To 0: to the end
 	Nodes    []string       // what is at one of them, or a call of or to one; faults and violations are always told
-	Match    *regexp.Regexp // on the event's text, as the timeline has it without its columns; nil: everything
+	Match    *regexp.Regexp // on the event's text and outcome, as the timeline has them without its columns; nil: everything
 }
 
 // ParseFilter makes a filter of what a person typed, and tells all mistakes at once. nodes is a list with commas, and match a
@@ -40,7 +40,7 @@ func (f *Filter) passes(e *Event) bool {
 	if e.End() < f.From || f.To > 0 && e.At > f.To {
 		return false
 	}
-	return f.atNode(e) && (f.Match == nil || f.Match.MatchString(e.Text()))
+	return f.atNode(e) && (f.Match == nil || f.Match.MatchString(e.Text()+": "+e.Outcome))
 }
 
 func (f *Filter) atNode(e *Event) bool {

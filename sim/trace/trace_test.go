@@ -177,6 +177,9 @@ func TestFilter(t *testing.T) {
 			text := e.Text()
 			return strings.Contains(text, "write") || strings.HasPrefix(text, "-> m") && strings.Contains(text, "  create_file /f0")
 		}},
+		{"outcome", 0, 0, "", "not leader|process died", func(e *trace.Event) bool {
+			return strings.Contains(e.Outcome, "not leader") || strings.Contains(e.Outcome, "process died") || strings.Contains(e.Text(), "not leader")
+		}},
 		{"all of it", 4 * time.Second, 0, "c2", "f1-", func(e *trace.Event) bool {
 			return e.End() >= 4*time.Second && (e.Node == "c2" || e.Peer == "c2") && strings.Contains(e.Text(), "f1-")
 		}},
