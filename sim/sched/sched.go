@@ -59,6 +59,10 @@ func New(seed uint64) *Scheduler {
 // Elapsed is the virtual time since the start, as the running task has it: what it spent and did not yet wait for counts.
 func (s *Scheduler) Elapsed() time.Duration { return time.Duration(s.local()) }
 
+// Reached is the time of the event under way: Elapsed without what the running task spent. Models reserve what others may use
+// before that task's own time comes by it.
+func (s *Scheduler) Reached() time.Duration { return time.Duration(s.now) }
+
 // local is the running task's time, or the scheduler's between tasks.
 //
 // Everything that a task asks or plans goes by it: between two waits its clock may run ahead of the world's.

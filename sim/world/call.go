@@ -274,7 +274,8 @@ func asStatus(err error) error {
 // receive takes the next message of h. back is the way by which its bytes return to the sender as room.
 // What has arrived is handed out before the status, an error included. Room goes back in portions of a quarter of
 // the window: one message for each frame taken would double the messages of a stream.
-func (k *call) receive(ctx context.Context, n *Node, h *half, back *pipe, into any) error {
+func (k *call) receive(ctx context.Context, atServer bool, h *half, back *pipe, into any) error {
+	n := k.end(atServer)
 	for len(h.queue) == 0 {
 		if h.closed {
 			if h.err != nil {
@@ -303,7 +304,9 @@ func (k *call) receive(ctx context.Context, n *Node, h *half, back *pipe, into a
 			}
 		})
 	}
-	return k.codec.decode(f, into)
+	err := k.codec.decode(f, into)
+	k.charge(atServer, false, into, f.size)
+	return err
 }
 
 // push sends a message, waiting for room in the receiver's window.

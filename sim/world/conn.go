@@ -134,6 +134,7 @@ func (k *call) invoke(args, reply any) error {
 	if err != nil {
 		return err
 	}
+	k.charge(false, true, args, f.size)
 	k.message(CallSent, false, args, nil)
 	k.open(&f)
 	if !k.fromServer.closed {
@@ -144,7 +145,10 @@ func (k *call) invoke(args, reply any) error {
 	if k.fromServer.err != nil {
 		return k.fromServer.err
 	}
-	return k.codec.decode(k.fromServer.queue[0], reply)
+	size := k.fromServer.queue[0].size
+	err = k.codec.decode(k.fromServer.queue[0], reply)
+	k.charge(false, false, reply, size)
+	return err
 }
 
 // NewStream implements grpc.ClientConnInterface.
@@ -156,6 +160,7 @@ func (c *conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 		return nil, err
 	}
 	k.stream = true
+	k.charge(false, true, nil, 0)
 	k.open(nil)
 	return &clientStream{k: k, desc: desc}, nil
 }

@@ -41,7 +41,7 @@ func DefaultCPU(method string, bytes int) time.Duration {
 // many and whose cost is their bytes': their opening is charged as a call.
 func (k *call) chargeMessage() error {
 	n := k.x.server.node
-	if n.w.CPU == nil || strings.HasPrefix(k.method, dataStreams) {
+	if n.w.CPU == nil || n.w.Costs != nil || strings.HasPrefix(k.method, dataStreams) {
 		return nil
 	}
 	return n.Compute(k.server, n.w.CPU(k.method, k.fromClient.last))

@@ -22,8 +22,8 @@ func TestStreamMessagesTakeCores(t *testing.T) {
 	if p.server.Queue() != 0 || p.server.Used() != 0 || p.server.Cores() != defaultCores {
 		t.Errorf("at rest: a queue of %v, %v used, %d cores", p.server.Queue(), p.server.Used(), p.server.Cores())
 	}
-	for i := range p.server.cores { // other work, for a second
-		p.server.cores[i] = int64(time.Second)
+	for i := range p.server.on.cores { // other work, for a second
+		p.server.on.cores[i] = int64(time.Second)
 	}
 	if q := p.server.Queue(); q != time.Second {
 		t.Errorf("the queue is %v, want 1s", q)

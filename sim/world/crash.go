@@ -36,7 +36,10 @@ func (d *disk) crash() {
 	c.rename(d.renames)
 	c.directory("")
 	c.sync(c.after.OpenDir("")) // what is there now is on the platter: the next crash leaves it
-	d.mem, d.FS, d.free, d.renames = after, after, 0, nil
+	d.mem, d.FS, d.renames = after, after, nil
+	if !d.shared {
+		d.n.on.diskFree = 0
+	}
 }
 
 // crash is one crash under way.

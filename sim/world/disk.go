@@ -11,14 +11,21 @@ import (
 
 // DiskConfig is a disk's speed. Zero values mean the defaults, a data centre's NVMe disk.
 type DiskConfig struct {
-	Rate float64       // bytes a second, reads and writes
-	Op   time.Duration // of each read or write besides its bytes
-	Sync time.Duration // of each sync besides what it writes
+	Rate     float64       // bytes a second, reads and writes
+	ReadRate float64       // of reads, where they are faster: out of the machine's memory; 0: Rate
+	Op       time.Duration // of each read besides its bytes
+	Sync     time.Duration // of each sync besides what it writes
+	CPU      DiskCPU
+	Together bool    // that of syncs at one time is one: the file system commits them together, and only bytes queue
+	Spread   float64 // of a sync's time: the standard deviation of its logarithm; with Together
 }
 
 func (c DiskConfig) withDefaults() DiskConfig {
 	if c.Rate == 0 {
 		c.Rate = 1.5e9
+	}
+	if c.ReadRate == 0 {
+		c.ReadRate = c.Rate
 	}
 	if c.Op == 0 {
 		c.Op = 20 * time.Microsecond
@@ -29,6 +36,13 @@ func (c DiskConfig) withDefaults() DiskConfig {
 	return c
 }
 
+// DiskCPU is what a disk's work costs a core of the machine: a file system's share of it, and copies.
+type DiskCPU struct {
+	Create time.Duration // of a file
+	KiB    time.Duration // of what is written
+	Sync   time.Duration
+}
+
 // disk is a node's file system in memory. A crash takes it back to what was synced, and of the rest a part that the seed
 // chooses (crash.go). Its operations take no time where they happen, since callers may hold a lock: they are charged to the task
 // (sched.Spend), after what others had the disk do before.
@@ -36,11 +50,12 @@ func (c DiskConfig) withDefaults() DiskConfig {
 // the disk). Reads and writes share one rate and one queue.
 type disk struct {
 	vfs.FS
-	w    *World
-	mem  *vfs.MemFS
-	rng  *rand.Rand
-	cfg  DiskConfig
-	free int64 // when it has done all that was asked
+	w      *World
+	mem    *vfs.MemFS
+	rng    *rand.Rand
+	cfg    DiskConfig
+	n      *Node
+	shared bool // with other nodes of the machine
 
 	faults diskFaults
 	// renames and creations that no sync of a directory confirmed, in their order: the last maxRenames of them. Of older ones a crash
@@ -54,19 +69,46 @@ type renamed struct{ from, to string }
 // A bound, since files may be renamed for hours in a directory that nobody syncs.
 const maxRenames = 1000
 
-func newDisk(w *World, name string, cfg DiskConfig) *disk {
-	d := &disk{w: w, cfg: cfg.withDefaults(), rng: w.stream("disk of " + name), mem: vfs.NewCrashableMem()}
+func newDisk(n *Node, cfg DiskConfig, shared bool) *disk {
+	d := &disk{w: n.w, n: n, shared: shared, cfg: cfg.withDefaults(), rng: n.w.stream("disk of " + n.name), mem: vfs.NewCrashableMem()}
 	d.FS = d.mem
 	return d
 }
 
 // use charges the running task with one operation.
 // The queue is one number: an operation begins when the disk is free, also when a task whose clock runs ahead
-// asked first. A crash frees it.
-func (d *disk) use(fixed time.Duration, bytes int) {
-	now := int64(d.w.Sched.Elapsed())
-	d.free = max(d.free, now) + d.faults.slowed(float64(fixed)+float64(bytes)/d.cfg.Rate*1e9)
-	d.w.Sched.Spend(time.Duration(d.free - now))
+// asked first. A crash frees it, unless other nodes share it.
+func (d *disk) use(fixed time.Duration, bytes int, rate float64) {
+	now, free := int64(d.w.Sched.Elapsed()), &d.n.on.diskFree
+	*free = max(*free, now) + d.faults.slowed(float64(fixed)+float64(bytes)/rate*1e9)
+	d.w.Sched.Spend(time.Duration(*free - now))
+}
+
+// work charges the running task with a core's work, where it cannot wait: under a lock. The core is taken from now on, also for
+// a task whose own time is ahead: else it would stand still for others until then.
+func (d *disk) work(cpu time.Duration) {
+	if cpu > 0 {
+		d.w.Sched.Spend(max(cpu, d.n.core(d.w.Sched.Reached(), cpu)-d.ahead()))
+	}
+}
+
+// ahead is how far the running task's time is ahead of the world's.
+func (d *disk) ahead() time.Duration { return d.w.Sched.Elapsed() - d.w.Sched.Reached() }
+
+func (d *disk) written(n int) { d.work(d.cfg.CPU.KiB * time.Duration(n) / 1024) }
+
+// sync charges for what a handle wrote, and confirms names.
+func (d *disk) sync(f *diskFile) {
+	d.work(d.cfg.CPU.Sync)
+	if d.cfg.Together {
+		bytes := time.Duration(d.faults.slowed(float64(f.unsynced) / d.cfg.Rate * 1e9))
+		d.w.Sched.Spend(max(bytes, d.n.on.disk(d.w.Sched.Reached(), bytes)-d.ahead()))
+		d.w.Sched.Spend(time.Duration(d.faults.slowed(float64(Spread(d.rng, d.cfg.Sync, d.cfg.Spread)))))
+	} else {
+		d.use(d.cfg.Sync, f.unsynced, d.cfg.Rate)
+	}
+	f.unsynced = 0
+	f.confirm()
 }
 
 // wrap makes the operations on an open file count and charge. Opening itself costs nothing: names are in memory on
@@ -108,6 +150,7 @@ func (d *disk) note(r renamed) {
 func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := d.wrap(d.FS.Create(name, category))
 	if err == nil {
+		d.work(d.cfg.CPU.Create)
 		d.note(renamed{to: d.path(name)})
 	}
 	return f, err
@@ -161,7 +204,7 @@ func (f *diskFile) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := f.File.Read(p)
-	f.d.use(f.d.cfg.Op, n)
+	f.d.use(f.d.cfg.Op, n, f.d.cfg.ReadRate)
 	f.d.faults.read(p[:n])
 	return n, err
 }
@@ -172,7 +215,7 @@ func (f *diskFile) ReadAt(p []byte, offset int64) (int, error) {
 		return 0, err
 	}
 	n, err := f.File.ReadAt(p, offset)
-	f.d.use(f.d.cfg.Op, n)
+	f.d.use(f.d.cfg.Op, n, f.d.cfg.ReadRate)
 	f.d.faults.read(p[:n])
 	return n, err
 }
@@ -185,6 +228,7 @@ func (f *diskFile) Write(p []byte) (int, error) {
 	}
 	n, err := f.File.Write(p)
 	f.unsynced += n
+	f.d.written(n)
 	return n, err
 }
 
@@ -196,6 +240,7 @@ func (f *diskFile) WriteAt(p []byte, offset int64) (int, error) {
 	}
 	n, err := f.File.WriteAt(p, offset)
 	f.unsynced += n
+	f.d.written(n)
 	return n, err
 }
 
@@ -207,9 +252,7 @@ func (f *diskFile) Sync() error {
 	if err := f.d.faults.syncing(); err != nil {
 		return err
 	}
-	f.d.use(f.d.cfg.Sync, f.unsynced)
-	f.unsynced = 0
-	f.confirm()
+	f.d.sync(f)
 	return f.File.Sync()
 }
 
@@ -258,8 +301,6 @@ func (f *diskFile) SyncData() error {
 	if err := f.d.faults.syncing(); err != nil {
 		return err
 	}
-	f.d.use(f.d.cfg.Sync, f.unsynced)
-	f.unsynced = 0
-	f.confirm()
+	f.d.sync(f)
 	return f.File.SyncData()
 }

@@ -172,7 +172,7 @@ func (s *server) handle(k *call, bounded bool) (*frame, error) {
 	if m == nil {
 		return nil, unknownMethod(k.method)
 	}
-	if model := s.node.w.CPU; model != nil {
+	if model := s.node.w.CPU; model != nil && s.node.w.Costs == nil {
 		size := 0
 		if m.unary != nil { // a stream's messages are charged as it takes them
 			size = k.fromClient.queue[0].size
@@ -182,19 +182,23 @@ func (s *server) handle(k *call, bounded bool) (*frame, error) {
 		}
 	}
 	if m.unary == nil {
+		k.charge(true, false, nil, 0)
 		return nil, m.stream.Handler(m.impl, &serverStream{k})
 	}
 	if !bounded { // as host.Real refuses it
 		return nil, status.Errorf(codes.InvalidArgument, "%s: the request has no deadline; set one on the caller's context", k.method)
 	}
 	out, err := m.unary(m.impl, k.server, func(into any) error {
+		size := k.fromClient.queue[0].size
 		err := k.codec.decode(k.fromClient.queue[0], into)
 		k.message(CallTook, true, into, err)
+		k.charge(true, false, into, size)
 		return err
 	}, nil)
 	if err != nil {
 		return nil, err
 	}
 	f, err := k.codec.encode(out)
+	k.charge(true, true, out, f.size)
 	return &f, err
 }

@@ -56,6 +56,7 @@ func (s *clientStream) SendMsg(m any) error {
 		s.end(err)
 		return err
 	}
+	k.charge(false, true, m, f.size)
 	err = k.push(k.ctx, k.x.client, &k.fromClient, k.x.c2s, f, func() bool { return k.finished })
 	k.message(CallSent, false, m, err)
 	return err
@@ -67,7 +68,7 @@ func (s *clientStream) SendMsg(m any) error {
 // for an answer.
 func (s *clientStream) RecvMsg(m any) error {
 	k := s.k
-	err := k.receive(k.ctx, k.x.client, &k.fromServer, k.x.c2s, m)
+	err := k.receive(k.ctx, false, &k.fromServer, k.x.c2s, m)
 	k.message(CallTook, false, m, err)
 	if err == nil && s.desc.ServerStreams {
 		return nil
@@ -132,6 +133,7 @@ func (s *serverStream) SendMsg(m any) error {
 	if err != nil {
 		return err
 	}
+	k.charge(true, true, m, f.size)
 	err = k.push(k.server, k.x.server.node, &k.fromServer, k.x.s2c, f, func() bool { return k.server.Err() != nil })
 	if errors.Is(err, io.EOF) {
 		return status.FromContextError(k.server.Err()).Err()
@@ -144,7 +146,7 @@ func (s *serverStream) SendMsg(m any) error {
 // io.EOF says that the client closed its side; another error that the call is over.
 func (s *serverStream) RecvMsg(m any) error {
 	k := s.k
-	if err := k.receive(k.server, k.x.server.node, &k.fromClient, k.x.s2c, m); err != nil {
+	if err := k.receive(k.server, true, &k.fromClient, k.x.s2c, m); err != nil {
 		return err
 	}
 	k.message(CallTook, true, m, nil)

@@ -49,6 +49,7 @@ type World struct {
 	Sched *sched.Scheduler
 	Net   *Net
 	CPU   CPUModel // nil: requests cost no CPU
+	Costs Costs    // in place of CPU; nil: none. It is set before the first node is made
 	seed  uint64
 	nodes map[string]*Node
 	order []*Node // as they were made
@@ -94,9 +95,9 @@ type Node struct {
 	name  string
 	nic   *nic
 	disk  *disk
-	cores []int64 // busy until
-	used  int64   // of all cores, since the beginning
-	queue int64   // the longest wait for a core since it was asked for
+	on    *Machine
+	used  time.Duration // of cores, since the beginning
+	queue time.Duration // the longest wait for a core since it was asked for
 	clock clock
 	life  int // of the process: a crash begins the next
 
@@ -119,10 +120,11 @@ const (
 // Racks and zones are names only: nodes are in one rack when both names are equal, and so two zones may each have
 // a rack of one name.
 type NodeConfig struct {
-	Rack  string  // nodes of one rack are near each other; see Topology
-	Zone  string  // and those of one zone nearer than the rest
-	Cores int     // requests that are served at a time
-	NIC   float64 // bytes a second, each way; negative: no limit
+	Rack  string   // nodes of one rack are near each other; see Topology
+	Zone  string   // and those of one zone nearer than the rest
+	Cores int      // requests that are served at a time
+	On    *Machine // whose cores and disk the node shares with others; nil: Cores and a disk of its own
+	NIC   float64  // bytes a second, each way; negative: no limit
 	Disk  DiskConfig
 }
 
@@ -134,12 +136,16 @@ func (w *World) NewNode(name string, cfg NodeConfig) *Node {
 	if cfg.Cores <= 0 {
 		cfg.Cores = defaultCores
 	}
+	shared := cfg.On != nil
+	if !shared {
+		cfg.On = NewMachine(cfg.Cores)
+	}
 	if cfg.NIC == 0 {
 		cfg.NIC = defaultNICBytes
 	}
-	n := &Node{w: w, name: name, cores: make([]int64, cfg.Cores)}
+	n := &Node{w: w, name: name, on: cfg.On}
 	n.nic = &nic{node: name, rack: cfg.Rack, zone: cfg.Zone, rate: cfg.NIC}
-	n.disk = newDisk(w, name, cfg.Disk)
+	n.disk = newDisk(n, cfg.Disk, shared)
 	w.nodes[name] = n
 	w.order = append(w.order, n)
 	n.begin()
@@ -172,10 +178,15 @@ func (n *Node) Sleep(ctx context.Context, d time.Duration) error {
 }
 
 // Go implements host.Host.
-func (n *Node) Go(name string, task func()) { n.group.Go(name, task) }
+func (n *Node) Go(name string, task func()) { n.group.Go(name, n.delayed(task)) }
 
 // NewEvent implements host.Host.
-func (n *Node) NewEvent() host.Event { return n.w.Sched.NewEvent() }
+func (n *Node) NewEvent() host.Event {
+	if n.w.Costs != nil {
+		return &queuedEvent{n.w.Sched.NewEvent(), n}
+	}
+	return n.w.Sched.NewEvent()
+}
 
 // WithCancel implements host.Host.
 func (n *Node) WithCancel(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -201,44 +212,31 @@ func (n *Node) Compute(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return ctx.Err()
 	}
-	return n.Sleep(ctx, n.core(d))
+	return n.Sleep(ctx, n.core(n.w.Sched.Elapsed(), d))
 }
 
-// core takes d of the core that is free first, and tells how long it is until then and through it.
-//
-// core is first come, first served, without preemption: what was granted stays charged when the request is
-// cancelled, as work that has begun is not undone. A crash does not free the cores of what was queued.
-func (n *Node) core(d time.Duration) time.Duration {
-	now := int64(n.w.Sched.Elapsed())
-	first := 0
-	for i := range n.cores {
-		if n.cores[i] < n.cores[first] {
-			first = i
-		}
-	}
-	n.queue = max(n.queue, n.cores[first]-now)
-	n.cores[first] = max(now, n.cores[first]) + int64(d)
-	n.used += int64(d)
-	return time.Duration(n.cores[first] - now)
+// core takes d of a core of the machine, for work that comes at a moment, and tells how long it is until it is done.
+func (n *Node) core(at, d time.Duration) time.Duration {
+	took := n.on.core(at, d)
+	n.queue = max(n.queue, took-d)
+	n.used += d
+	return took
 }
-
-// Used is the CPU time that was charged to all cores since the machine was made, what is still queued included.
-func (n *Node) Used() time.Duration { return time.Duration(n.used) }
 
 // Queue is how long a request that comes now waits for a core.
 func (n *Node) Queue() time.Duration {
-	return time.Duration(max(0, slices.Min(n.cores)-int64(n.w.Sched.Elapsed())))
+	return time.Duration(max(0, slices.Min(n.on.cores)-int64(n.w.Sched.Elapsed())))
 }
 
 // LongestQueue is how long the request waited for a core that waited longest since LongestQueue was called last.
 func (n *Node) LongestQueue() time.Duration {
 	longest := n.queue
 	n.queue = 0
-	return time.Duration(longest)
+	return longest
 }
 
 // Cores is how many requests the machine serves at a time.
-func (n *Node) Cores() int { return len(n.cores) }
+func (n *Node) Cores() int { return len(n.on.cores) }
 
 // Crash ends the process now, wherever its tasks are: what its disk had not synced may be lost, and peers see their
 // connections reset. It is called between tasks (sched.After), never by one.

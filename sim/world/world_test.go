@@ -311,7 +311,7 @@ func TestStop(t *testing.T) {
 // TestCores: requests queue at a node's cores.
 func TestCores(t *testing.T) {
 	p := newPair(t, 1)
-	p.server.cores = make([]int64, 2)
+	p.server.on = NewMachine(2)
 	p.w.CPU = func(string, int) time.Duration { return 10 * time.Millisecond }
 	p.run(func(c testpb.TestServiceClient) {
 		g := host.NewGroup(p.client, 0)
