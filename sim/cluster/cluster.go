@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/forebay/forebay/sim/model"
 	"github.com/forebay/forebay/sim/simjournal"
 	"github.com/forebay/forebay/sim/store"
 	"github.com/forebay/forebay/sim/world"
@@ -50,6 +51,10 @@ type Config struct {
 	// What a master and its journal have by themselves at 0.
 	SessionTimeout, WorkerLostAfter time.Duration
 	SnapshotEntries                 int
+	// Model is what a calibration found; nil: the defaults of the world. With it the under store is a file system of the machine.
+	Model *model.Model
+	// OneMachine has all nodes share the cores and the disk of one machine, as the processes of an experiment do. It wants a Model.
+	OneMachine bool
 }
 
 func (c Config) withDefaults() Config {
@@ -76,6 +81,7 @@ type Cluster struct {
 	masters []*master.Master
 	Workers []*world.Node
 	workers []*worker.Worker
+	machine *world.Machine // of all nodes; nil: each has its own
 }
 
 // New makes the nodes and starts the services on them, as tasks of theirs: they are up when the world has run for a while.
@@ -83,15 +89,14 @@ type Cluster struct {
 // be is a fault of the caller's, who checks it first.
 func New(w *world.World, cfg Config) *Cluster {
 	c := &Cluster{World: w, cfg: cfg.withDefaults()}
+	c.calibrate()
 	var founders []journal.Member
 	for i := range c.cfg.Masters {
 		id := fmt.Sprintf("m%d", i+1)
 		founders = append(founders, journal.Member{ID: id, Address: id + ":" + journalPort, Voter: true})
 		c.Masters = append(c.Masters, w.NewNode(id, c.Place(i)))
 	}
-	timing := simjournal.DefaultTiming
-	timing.Snapshot = c.cfg.SnapshotEntries
-	c.quorum = simjournal.NewQuorum(w, founders, timing)
+	c.quorum = simjournal.NewQuorum(w, founders, c.timing())
 	c.masters = make([]*master.Master, c.cfg.Masters)
 	var err error
 	if c.Store, err = store.New(w, storeNode, c.cfg.Store); err != nil {
@@ -113,7 +118,8 @@ func New(w *world.World, cfg Config) *Cluster {
 // Clients are spread the same way, so that a cut of a zone takes some of each kind.
 func (c *Cluster) Place(i int) world.NodeConfig {
 	rack := i % c.cfg.Racks
-	return world.NodeConfig{Rack: fmt.Sprintf("r%d", rack), Zone: fmt.Sprintf("z%d", rack%3)}
+	cfg := world.NodeConfig{Rack: fmt.Sprintf("r%d", rack), Zone: fmt.Sprintf("z%d", rack%3)}
+	return c.modelled(cfg)
 }
 
 // mustStart ends the run when a service does not start: nothing that follows would mean anything.
@@ -126,7 +132,7 @@ func (c *Cluster) mustStart(name string, err error) {
 
 // openStore is the under store as a process on n has it, within the wrappers of production.
 func (c *Cluster) openStore(n *world.Node) ufs.Store {
-	return node.WrapStore(n, c.Store.On(n), &ufs.Counters{})
+	return node.WrapStore(n, c.charged(n, c.Store.On(n)), &ufs.Counters{})
 }
 
 // StartMaster starts the service on a master's node, on the disk and the log that are there.
@@ -239,6 +245,13 @@ func (c *Cluster) root() dfs.Identity {
 // Client makes a client on a node.
 // It does no call yet, and belongs to the present life of the node. Whoever made it need not close it: a node's
 // end takes its connections with it.
-func (c *Cluster) Client(n *world.Node) (*client.Client, error) {
-	return client.New(client.Config{Host: n, Masters: c.Addresses(), Name: n.Name(), Identity: c.root(), Timeout: 30 * time.Second})
+func (c *Cluster) Client(n *world.Node) (*client.Client, error) { return c.ClientOn(n, nil) }
+
+// ClientOn is Client with a configuration that change changes, unless it is nil.
+func (c *Cluster) ClientOn(n *world.Node, change func(*client.Config)) (*client.Client, error) {
+	cfg := client.Config{Host: n, Masters: c.Addresses(), Name: n.Name(), Identity: c.root(), Timeout: 30 * time.Second}
+	if change != nil {
+		change(&cfg)
+	}
+	return client.New(cfg)
 }

@@ -251,7 +251,10 @@ func (m *Member) send(to, name string, bytes int, do func(p *Member)) {
 }
 
 // sync waits until what was just put into the store is safe.
-func (m *Member) sync() { _ = m.node.Sleep(m.ctx, m.q.timing.Sync) }
+func (m *Member) sync() {
+	t := m.q.timing
+	_ = m.node.Sleep(m.ctx, world.Spread(m.node.Rand(), t.Sync, t.Spread))
+}
 
 // follow makes this member a follower in a term that is not behind its own.
 // Within a term it keeps the vote (INV-1); only a later term clears it. It does not wait for a sync: forgetting

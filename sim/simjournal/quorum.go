@@ -31,6 +31,8 @@
 package simjournal
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/forebay/forebay/sim/world"
@@ -45,6 +47,8 @@ type Timing struct {
 	Lease     time.Duration // a leader that hears of no majority for this long steps down
 	Sync      time.Duration // a write to the log, until it is safe
 	Snapshot  int           // after so many entries one is taken; 0: 100,000
+	Spread    float64       // of Sync, which is the median then; see world.Spread
+	Entry     time.Duration // of a core, for each entry that is written
 }
 
 func (t Timing) snapshot() int {
@@ -191,6 +195,15 @@ func (s *store) members(founded []journal.Member) []journal.Member {
 		return s.snap.members
 	}
 	return founded
+}
+
+// Committed is the last entry that a member which lives knows to be committed.
+func (q *Quorum) Committed() uint64 {
+	most := uint64(0)
+	for _, id := range slices.Sorted(maps.Keys(q.live)) {
+		most = max(most, q.live[id].commit)
+	}
+	return most
 }
 
 // Wipe forgets what a dead member has on its disk.

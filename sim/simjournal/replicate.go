@@ -26,6 +26,9 @@ func (m *Member) append(e entry) uint64 {
 func (m *Member) syncLog() {
 	for m.until(m.ctx, "", func() bool { return m.s.synced < m.s.last() }) == nil {
 		target, cuts := m.s.last(), m.cuts
+		if work := m.q.timing.Entry; work > 0 {
+			_ = m.node.Compute(m.ctx, work*time.Duration(target-m.s.synced))
+		}
 		m.sync()
 		if m.over() {
 			return
