@@ -237,7 +237,7 @@ func (n *Node) ended() bool {
 	}
 }
 
-// CPU is the processor time that the process has used so far, user and system, in whole clock ticks; 0 without a process, so
+// CPU is the processor time that the process has used so far, user and system; 0 without a process, so
 // that a measurement over a restart comes out too small, and must not be made.
 func (n *Node) CPU() time.Duration {
 	n.mu.Lock()
@@ -314,6 +314,14 @@ func (c *Cluster) report(ctx context.Context, n *Node) *proto.ReportResponse {
 		return nil
 	}
 	return r
+}
+
+// CommitIndex is the last entry of the journal that the leader knows to be committed; 0 when no master leads.
+func (c *Cluster) CommitIndex(ctx context.Context) uint64 {
+	if leader := c.Leader(ctx); leader != nil {
+		return c.report(ctx, leader).GetCommitIndex()
+	}
+	return 0
 }
 
 // Ready waits until a master leads and every running worker has registered with it. Nodes that were killed are not waited for.

@@ -37,6 +37,7 @@ func TestDyingProcesses(t *testing.T) {
 	for _, args := range [][]string{
 		{"demo", "--source", source}, {"demo", "--source", source, "--json"}, {"crash", "--kills", "1", "--seed", "5"},
 		{"bench", "--only", "network", "--out", results}, {"bench", "--only", "data", "--runs", "1", "--out", results},
+		{"calibrate", "--out", filepath.Join(results, "model.json")}, {"fidelity", "--out", results},
 	} {
 		if args[2] == "data" && testing.Short() {
 			continue
@@ -45,7 +46,7 @@ func TestDyingProcesses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "ended by itself") || !strings.Contains(err.Error(), "the disk said no") {
 			t.Errorf("%q: %v", args, err)
 		}
-		for _, success := range []string{"checks held", "0 lost", "| measurement", "ops/s"} {
+		for _, success := range []string{"checks held", "0 lost", "| measurement", "ops/s", "version", "| workload"} {
 			if strings.Contains(out, success) {
 				t.Errorf("%q failed and says %q:\n%s", args, success, out)
 			}

@@ -28,7 +28,7 @@ func Command() *cobra.Command {
 		Use: "forebay-lab", Short: "demonstrate, break and measure Forebay on real processes",
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(demoCommand(), crashCommand(), benchCommand(), simCommand())
+	root.AddCommand(demoCommand(), crashCommand(), benchCommand(), simCommand(), calibrateCommand(), fidelityCommand())
 	return root
 }
 
