@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -23,9 +24,6 @@ type DiskConfig struct {
 func (c DiskConfig) withDefaults() DiskConfig {
 	if c.Rate == 0 {
 		c.Rate = 1.5e9
-	}
-	if c.ReadRate == 0 {
-		c.ReadRate = c.Rate
 	}
 	if c.Op == 0 {
 		c.Op = 20 * time.Microsecond
@@ -204,7 +202,7 @@ func (f *diskFile) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := f.File.Read(p)
-	f.d.use(f.d.cfg.Op, n, f.d.cfg.ReadRate)
+	f.d.use(f.d.cfg.Op, n, cmp.Or(f.d.cfg.ReadRate, f.d.cfg.Rate))
 	f.d.faults.read(p[:n])
 	return n, err
 }
@@ -215,7 +213,7 @@ func (f *diskFile) ReadAt(p []byte, offset int64) (int, error) {
 		return 0, err
 	}
 	n, err := f.File.ReadAt(p, offset)
-	f.d.use(f.d.cfg.Op, n, f.d.cfg.ReadRate)
+	f.d.use(f.d.cfg.Op, n, cmp.Or(f.d.cfg.ReadRate, f.d.cfg.Rate))
 	f.d.faults.read(p[:n])
 	return n, err
 }

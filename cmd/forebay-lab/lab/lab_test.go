@@ -74,8 +74,8 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	visit(Command())
-	if leaves != 6 || binaries != 3 {
-		t.Errorf("%d commands, %d of them with a binary; want 6 and 3", leaves, binaries)
+	if leaves != 9 || binaries != 5 {
+		t.Errorf("%d commands, %d of them with a binary; want 9 and 5", leaves, binaries)
 	}
 }
 
