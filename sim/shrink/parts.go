@@ -14,6 +14,7 @@ func (x *search) rounds() bool {
 	for !x.over() {
 		before := x.best
 		x.faults()
+		x.groups()
 		x.keys("operations", func(s *scenario.Scenario) *map[string]int { return &s.Mix })
 		x.keys("write types", func(s *scenario.Scenario) *map[string]int { return &s.WriteTypes })
 		x.times()
@@ -41,6 +42,21 @@ func (x *search) faults() {
 		x.number(what+" lasts, in ms", 0, 100, func(s *scenario.Scenario) int { return int(s.Faults[i].For.Milliseconds()) }, func(s *scenario.Scenario, ms int) {
 			s.Faults[i].For = time.Duration(ms) * time.Millisecond
 		})
+	}
+}
+
+// groups drops groups of clients, and operations of those that are left.
+func (x *search) groups() {
+	x.list("groups", len(x.best.Scenario.Groups), func(s *scenario.Scenario, from, to int) {
+		s.Groups = slices.Delete(s.Groups, from, to)
+	})
+	for i := range x.best.Scenario.Groups {
+		if x.try(func(s *scenario.Scenario) {
+			s.Groups[i].Batch, s.Groups[i].Order, s.Groups[i].Hot = 0, "", scenario.Hot{}
+		}) {
+			x.say("group %s reads single files, at random", x.best.Scenario.Groups[i].Name)
+		}
+		x.keys("operations of group "+x.best.Scenario.Groups[i].Name, func(s *scenario.Scenario) *map[string]int { return &s.Groups[i].Mix })
 	}
 }
 
@@ -76,20 +92,9 @@ func (x *search) times() {
 	})
 }
 
-// sizes makes numbers smaller, and sets to their defaults what can be left out.
+// sizes sets to their defaults what can be left out, and makes numbers smaller. Replicas go before workers, of which there are as
+// many.
 func (x *search) sizes() {
-	x.number("clients", 1, 1, func(s *scenario.Scenario) int { return s.Clients }, func(s *scenario.Scenario, n int) { s.Clients = n })
-	x.number("workers", 1, 1, func(s *scenario.Scenario) int { return s.Workers }, func(s *scenario.Scenario, n int) {
-		s.Workers, s.Replicas = n, min(s.Replicas, n)
-	})
-	for _, masters := range []int{1, 3} {
-		if x.best.Scenario.Masters > masters && x.try(func(s *scenario.Scenario) { s.Masters = masters }) {
-			x.say("masters: %d", masters)
-		}
-	}
-	x.number("files", 0, 1, func(s *scenario.Scenario) int { return s.Files }, func(s *scenario.Scenario, n int) { s.Files = n })
-	x.number("boards", 0, 1, func(s *scenario.Scenario) int { return s.Boards }, func(s *scenario.Scenario, n int) { s.Boards = n })
-	x.number("fileSize", 0, 100, func(s *scenario.Scenario) int { return int(s.FileSize) }, func(s *scenario.Scenario, n int) { s.FileSize = scenario.Size(n) })
 	for _, key := range []struct {
 		name  string
 		clear func(s *scenario.Scenario)
@@ -99,6 +104,12 @@ func (x *search) sizes() {
 		{"workerCache", func(s *scenario.Scenario) { s.WorkerCache = 0 }},
 		{"largeSize", func(s *scenario.Scenario) { s.LargeSize = 0 }},
 		{"blockSize", func(s *scenario.Scenario) { s.BlockSize = 0 }},
+		{"hot", func(s *scenario.Scenario) { s.Hot = scenario.Hot{} }},
+		{"batch", func(s *scenario.Scenario) { s.Batch = 0 }},
+		{"order", func(s *scenario.Scenario) { s.Order = "" }},
+		{"tables", func(s *scenario.Scenario) { s.Tables = scenario.Tables{} }},
+		{"blocks", func(s *scenario.Scenario) { s.Blocks = 0 }},
+		{"store", func(s *scenario.Scenario) { s.Store = scenario.UnderStore{} }},
 		{"sessionTimeout", func(s *scenario.Scenario) { s.SessionTimeout = 0 }},
 		{"workerLostAfter", func(s *scenario.Scenario) { s.WorkerLostAfter = 0 }},
 		{"snapshotEntries", func(s *scenario.Scenario) { s.SnapshotEntries = 0 }},
@@ -107,6 +118,16 @@ func (x *search) sizes() {
 			x.say("%s is the default", key.name)
 		}
 	}
+	x.number("clients", 1, 1, func(s *scenario.Scenario) int { return s.Clients }, func(s *scenario.Scenario, n int) { s.Clients = n })
+	x.number("workers", 1, 1, func(s *scenario.Scenario) int { return s.Workers }, func(s *scenario.Scenario, n int) { s.Workers = n })
+	for _, masters := range []int{1, 3} {
+		if x.best.Scenario.Masters > masters && x.try(func(s *scenario.Scenario) { s.Masters = masters }) {
+			x.say("masters: %d", masters)
+		}
+	}
+	x.number("files", 0, 1, func(s *scenario.Scenario) int { return s.Files }, func(s *scenario.Scenario, n int) { s.Files = n })
+	x.number("boards", 0, 1, func(s *scenario.Scenario) int { return s.Boards }, func(s *scenario.Scenario, n int) { s.Boards = n })
+	x.number("fileSize", 0, 100, func(s *scenario.Scenario) int { return int(s.FileSize) }, func(s *scenario.Scenario, n int) { s.FileSize = scenario.Size(n) })
 }
 
 // list drops runs of n things, the longest first, and single ones in the end. cut drops those from one to another of a scenario.

@@ -20,8 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 
 	"github.com/forebay/forebay/sim/scenario"
 )
@@ -109,8 +107,10 @@ func (x *search) try(change func(s *scenario.Scenario)) bool {
 		x.runs++
 		out := x.o.Run(x.ctx, s, x.best.Seed+i)
 		if x.ctx.Err() == nil && out.Failure.Sort == x.first.Failure.Sort {
+			if out.Seed != x.best.Seed {
+				clear(x.seen) // what held with other seeds may fail with the next
+			}
 			x.best = out
-			clear(x.seen) // seeds begin at another one
 			return true
 		}
 	}
@@ -134,9 +134,16 @@ func (x *search) say(format string, args ...any) {
 	}
 }
 
-// clone shares nothing that a change could reach.
+// clone shares nothing that a change could reach, whatever keys a scenario has: it is read from what is written of it.
 func clone(s *scenario.Scenario) *scenario.Scenario {
-	c := *s
-	c.Mix, c.WriteTypes, c.Faults = maps.Clone(s.Mix), maps.Clone(s.WriteTypes), slices.Clone(s.Faults)
-	return &c
+	text, err := s.Text()
+	if err != nil {
+		panic(fmt.Sprintf("shrink: a scenario that was run cannot be written: %v", err))
+	}
+	c, err := scenario.Parse([]byte(text))
+	if err != nil {
+		panic(fmt.Sprintf("shrink: a scenario that was run cannot be read: %v", err))
+	}
+	c.Name = s.Name
+	return c
 }

@@ -16,6 +16,7 @@ func (r *Result) Words() string {
 		}
 	}
 	count("faults", len(a.Faults), len(b.Faults))
+	count("groups", len(a.Groups), len(b.Groups))
 	count("kinds of operations", len(a.Mix), len(b.Mix))
 	count("write types", len(a.WriteTypes), len(b.WriteTypes))
 	count("clients", a.Clients, b.Clients)
