@@ -98,3 +98,9 @@ mutants:
 sim-cover:
 	cd $(TOOLS) && $(GO) build -o $(BIN)/simcover ./simcover
 	$(BIN)/simcover $(SIMCOVER)
+
+## results-sim: every scenario of the simulator, with reports, raw data and plots in results/sim-*; a few minutes (the storm of 100 million blocks takes 8 GB and several: forebay-lab sim results --scenario registration-storm --blocks 100000000)
+.PHONY: results-sim
+results-sim: build
+	$(BIN)/forebay-lab sim results --out results
+	$(BIN)/forebay-lab sim results --out results --scenario registration-storm --blocks 1000000

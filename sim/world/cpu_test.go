@@ -2,6 +2,8 @@ package world
 
 import (
 	"errors"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,4 +61,26 @@ func TestRegistrationsCost(t *testing.T) {
 	if d := DefaultCPU(registerStream, batch); d < 6*time.Millisecond || d > 8*time.Millisecond {
 		t.Errorf("a batch costs %v, want about 7ms", d)
 	}
+}
+
+// TestDeadServersAreLetGo: a connection that its client keeps does not keep what a dead process had in memory.
+func TestDeadServersAreLetGo(t *testing.T) {
+	p := newPair(t, 1)
+	var gone atomic.Bool
+	p.run(func(c testpb.TestServiceClient) {
+		if _, err := c.EmptyCall(background, &testpb.Empty{}); err == nil {
+			t.Error("answered without a deadline")
+		}
+	})
+	runtime.SetFinalizer(p.echo, func(*echoer) { gone.Store(true) })
+	p.echo = nil
+	p.server.Crash()
+	for range 5 {
+		runtime.GC()
+		time.Sleep(10 * time.Millisecond) // on the machine's clock: finalizers run beside
+	}
+	if !gone.Load() {
+		t.Error("the service of a dead process is still in memory")
+	}
+	runtime.KeepAlive(p.w)
 }

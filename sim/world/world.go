@@ -250,7 +250,7 @@ func (n *Node) Crash() {
 	n.group.Kill()
 	n.group.Retire()
 	for _, s := range n.servers {
-		s.dead = true
+		s.dead, s.methods = true, nil // who was connected may keep the server for long: not the process behind it
 	}
 	n.w.Net.reset(n)
 	n.servers = map[string]*server{}

@@ -22,7 +22,7 @@ func simCommand() *cobra.Command {
 		Args:  cobra.NoArgs, // an unknown command is an error, not a reason for help and exit code 0
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	sim.AddCommand(simRunCommand(), simSweepCommand(), simReplayCommand(), simShrinkCommand(), simScenariosCommand())
+	sim.AddCommand(simRunCommand(), simSweepCommand(), simReplayCommand(), simShrinkCommand(), simScenariosCommand(), simResultsCommand())
 	return sim
 }
 
