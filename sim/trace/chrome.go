@@ -181,7 +181,7 @@ func rowOf(e *Event) (name string, order int) {
 }
 
 // categories are the kinds' names in a trace file.
-var categories = map[Kind]string{Operation: "operation", Call: "call", Serve: "serve", Fault: "fault", Process: "process",
+var categories = map[Kind]string{Operation: "operation", Call: "call", Serve: "serve", Fault: "fault", Process: "process", Machine: "machine",
 	Leadership: "leadership", Violation: "violation", Log: "log"}
 
 // events are what the viewer gets of one event: itself, and its end of an arrow.

@@ -16,6 +16,7 @@ const (
 	Serve                  // the same call at the server
 	Fault                  // from its begin to its end
 	Process                // crashes, starts again, is paused, goes on
+	Machine                // what changes of a node's disk, card or network
 	Leadership             // elections and who leads
 	Violation              // an oracle's
 	Log                    // a warning or an error of production code

@@ -39,9 +39,12 @@ type end struct {
 
 // Note implements world.Observer.
 func (o *observer) Note(node, kind, text string) {
-	k := Leadership
-	if kind == "process" {
+	k := Machine
+	switch kind {
+	case "process":
 		k = Process
+	case "leadership":
+		k = Leadership
 	}
 	o.r.Instant(Event{At: o.now(), Kind: k, Node: node, What: text})
 	if k == Process && text == "crashes" {

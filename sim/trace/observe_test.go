@@ -64,6 +64,13 @@ func TestDeath(t *testing.T) {
 		s.Step, s.AtServer = world.CallArrived, true
 		o.Call(s)
 	}
+	for kind, want := range map[string]Kind{"disk": Machine, "network": Machine, "leadership": Leadership, "process": Process} {
+		o.Note("c2", kind, "is as it is")
+		if got := o.r.kept[len(o.r.kept)-1].Kind; got != want {
+			t.Errorf("a note of %s has kind %d, want %d", kind, got, want)
+		}
+	}
+	o.r.kept = nil
 	o.Note("c2", "process", "crashes")
 	if len(o.open) != 6 || len(o.flows) != 2 || len(o.r.open) != 6 || len(o.r.kept) != 3 {
 		t.Errorf("%d ends, %d flows and %d spans are open, %d events", len(o.open), len(o.flows), len(o.r.open), len(o.r.kept))

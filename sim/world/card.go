@@ -26,4 +26,5 @@ func (n *Node) SetCardRate(bytesPerSecond float64) {
 		panic(fmt.Sprintf("world: node %q with a network card of rate 0: cut the network instead", n.name))
 	}
 	n.nic.rate = bytesPerSecond
+	n.w.Note(n.name, "card", fmt.Sprintf("its network card carries %.3g bytes a second", bytesPerSecond))
 }

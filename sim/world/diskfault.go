@@ -54,6 +54,7 @@ func (n *Node) SetDiskFaults(f DiskFaults) error {
 		x.rng = n.w.stream("faults of the disk of " + n.name)
 	}
 	x.DiskFaults = f
+	n.w.Note(n.name, "disk", "its disk "+f.text())
 	return nil
 }
 

@@ -67,6 +67,12 @@ func (n *Net) Cut(from, to string) {
 	if n.cut[way] != 0 {
 		return
 	}
+	n.notePartition([]string{from}, []string{to}, "what it sends is cut off from")
+	n.stop(way)
+}
+
+// stop cuts a way that is not cut.
+func (n *Net) stop(way [2]string) {
 	n.cuts++
 	mark := n.cuts
 	n.cut[way] = mark
@@ -75,7 +81,7 @@ func (n *Net) Cut(from, to string) {
 			return
 		}
 		for _, s := range slices.Clone(n.sessions) {
-			if s.between(from, to) {
+			if s.between(way[0], way[1]) {
 				s.broke("the peer was not reached for 15 s")
 			}
 		}
@@ -85,7 +91,12 @@ func (n *Net) Cut(from, to string) {
 // Heal undoes Cut.
 // What waits in pipes arrives with its next try, up to maxRetransmit later, as TCP's back-off has it. A cut that
 // comes again is another one: the timer of the first does not break connections for it.
-func (n *Net) Heal(from, to string) { delete(n.cut, [2]string{from, to}) }
+func (n *Net) Heal(from, to string) {
+	if n.IsCut(from, to) {
+		n.notePartition([]string{from}, []string{to}, "what it sends reaches again")
+	}
+	delete(n.cut, [2]string{from, to})
+}
 
 // HealAll undoes all cuts.
 func (n *Net) HealAll() { clear(n.cut) }
@@ -97,20 +108,25 @@ func (n *Net) isCut(from, to *nic) bool { return n.IsCut(from.node, to.node) }
 
 // Partition cuts every node of a from every node of b, both ways.
 func (n *Net) Partition(a, b []string) {
+	n.notePartition(a, b, "is cut off from")
 	for _, x := range a {
 		for _, y := range b {
-			n.Cut(x, y)
-			n.Cut(y, x)
+			for _, way := range [][2]string{{x, y}, {y, x}} {
+				if n.cut[way] == 0 {
+					n.stop(way)
+				}
+			}
 		}
 	}
 }
 
 // Join undoes Partition, and leaves other cuts as they are.
 func (n *Net) Join(a, b []string) {
+	n.notePartition(a, b, "reaches again")
 	for _, x := range a {
 		for _, y := range b {
-			n.Heal(x, y)
-			n.Heal(y, x)
+			delete(n.cut, [2]string{x, y})
+			delete(n.cut, [2]string{y, x})
 		}
 	}
 }

@@ -1,6 +1,10 @@
 package world
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Observer hears of what happens between nodes and to them, as it happens. It runs on the stack of whoever does it, and must
 // neither wait nor change anything of the world, its messages included, nor keep a message: a run with an observer has the
@@ -76,4 +80,46 @@ func (c *conn) unreached(method string, since time.Duration, err error) {
 	w.observer.Call(s)
 	s.Step, s.Err = CallEnded, err
 	w.observer.Call(s)
+}
+
+// mostNoted is how many names a note tells, and how many nodes of a side that is cut off.
+const mostNoted = 8
+
+// notePartition tells the observer what becomes of the ways between the nodes of a and those of b.
+func (n *Net) notePartition(a, b []string, what string) {
+	if n.w.observer == nil {
+		return
+	}
+	others := strings.Join(b[:min(len(b), mostNoted)], ", ")
+	if more := len(b) - mostNoted; more > 0 {
+		others += fmt.Sprintf(" and %d more", more)
+	}
+	for i, node := range a {
+		if more := len(a) - mostNoted; i == mostNoted-1 && more > 0 {
+			n.w.Note(node, "network", fmt.Sprintf("%s %s, with %d nodes more", what, others, more))
+			return
+		}
+		n.w.Note(node, "network", what+" "+others)
+	}
+}
+
+// text tells what is wrong with a disk.
+func (f DiskFaults) text() string {
+	if f == (DiskFaults{}) {
+		return "is well"
+	}
+	var words []string
+	say := func(is bool, format string, args ...any) {
+		if is {
+			words = append(words, fmt.Sprintf(format, args...))
+		}
+	}
+	say(f.Full, "is full")
+	say(f.ReadErrors > 0, "fails %v of reads", f.ReadErrors)
+	say(f.WriteErrors > 0, "fails %v of writes", f.WriteErrors)
+	say(f.SyncErrors > 0, "fails %v of syncs", f.SyncErrors)
+	say(f.Slow > 1, "is slow by %v", f.Slow)
+	say(f.RotReads > 0, "reads %v bits of a MiB wrong", f.RotReads)
+	say(f.RotWrites > 0, "stores %v bits of a MiB wrong", f.RotWrites)
+	return strings.Join(words, ", ")
 }

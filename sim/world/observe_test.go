@@ -122,3 +122,44 @@ func TestObserverChangesNothing(t *testing.T) {
 		t.Errorf("history %x with an observer, %x without", with, without)
 	}
 }
+
+// TestNotes: what becomes of disks, cards and the network is told where it happens, and a large partition in few words.
+func TestNotes(t *testing.T) {
+	w := New(1)
+	defer w.Close()
+	var names []string
+	for i := range 12 {
+		names = append(names, w.NewNode(fmt.Sprint("n", i), NodeConfig{}).Name())
+	}
+	l := &listener{w: w, id: map[uint64]bool{}}
+	w.Observe(l)
+	n := w.Nodes()[0]
+	_ = n.SetDiskFaults(DiskFaults{Full: true, ReadErrors: 0.1, Slow: 2, RotWrites: 3})
+	_ = n.SetDiskFaults(DiskFaults{ReadErrors: 9})
+	_ = n.SetDiskFaults(DiskFaults{})
+	n.SetCardRate(2e6)
+	w.Net.Cut("n0", "n1")
+	w.Net.Cut("n0", "n1")
+	w.Net.Heal("n0", "n1")
+	w.Net.Heal("n0", "n1")
+	w.Net.Partition(names[:1], names[1:3])
+	w.Net.Join(names[:1], names[1:3])
+	want := []string{
+		"disk n0 its disk is full, fails 0.1 of reads, is slow by 2, stores 3 bits of a MiB wrong",
+		"disk n0 its disk is well",
+		"card n0 its network card carries 2e+06 bytes a second",
+		"network n0 what it sends is cut off from n1",
+		"network n0 what it sends reaches again n1",
+		"network n0 is cut off from n1, n2",
+		"network n0 reaches again n1, n2",
+	}
+	if !slices.Equal(l.told, want) {
+		t.Errorf("told\n%q\nwant\n%q", l.told, want)
+	}
+	l.told = nil
+	w.Net.Partition(names, names[:9])
+	if len(l.told) != 8 || l.told[0] != "network n0 is cut off from n0, n1, n2, n3, n4, n5, n6, n7 and 1 more" ||
+		l.told[7] != "network n7 is cut off from n0, n1, n2, n3, n4, n5, n6, n7 and 1 more, with 4 nodes more" {
+		t.Errorf("told %q", l.told)
+	}
+}
