@@ -134,3 +134,35 @@ func newWorld(t *testing.T) *world.World {
 	t.Cleanup(w.Close)
 	return w
 }
+
+// TestAllScenariosRun: every scenario that comes along, made small, keeps its promises and does each of its operations.
+func TestAllScenariosRun(t *testing.T) {
+	for _, name := range Names() {
+		t.Run(name, func(t *testing.T) {
+			s, err := Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Workers, s.Clients, s.Files, s.Blocks, s.Duration = min(s.Workers, 4), 8, min(s.Files, 100), min(s.Blocks, 1000), 16*time.Second
+			s.Hot.Files, s.Tables.Size = min(s.Hot.Files, 20), min(s.Tables.Size, 3<<20)
+			for i := range s.Faults {
+				s.Faults[i].At, s.Faults[i].For = time.Duration(6+5*i)*time.Second, 3*time.Second
+			}
+			s.Rate = min(4, 1000*s.Rate) // 0 with groups
+			for i := range s.Groups {
+				s.Groups[i].Rate = 4
+			}
+			r := run1(t, s, 1)
+			if r.ViolationCount > 0 || r.Operations() < 200 || r.Faults < len(s.Faults) || len(r.Trials) != r.Faults {
+				t.Errorf("%d operations, %d faults, violations %q", r.Operations(), r.Faults, r.Violations)
+			}
+			for _, g := range s.groups() {
+				for name := range g.Mix {
+					if k := r.Kinds[name]; k == nil || k.Count == k.Failed {
+						t.Errorf("no %s succeeded", name)
+					}
+				}
+			}
+		})
+	}
+}
