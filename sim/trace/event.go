@@ -39,6 +39,7 @@ type Event struct {
 	Outcome string // empty: it went well
 	Flow    uint64 // of both ends of one call; 0: none
 	seq     uint64 // in which they began
+	ended   uint64 // a span: its end's place in the same order
 }
 
 // End is when it was over.
@@ -104,7 +105,8 @@ func (s *Span) End(at time.Duration, outcome string) {
 	if r.users[s.e.Node] == s {
 		delete(r.users, s.e.Node)
 	}
-	s.e.Took, s.e.Outcome = at-s.e.At, outcome
+	r.seq++
+	s.e.Took, s.e.Outcome, s.e.ended = at-s.e.At, outcome, r.seq
 	r.add(s.e)
 }
 

@@ -33,6 +33,7 @@ const longSpan = 100 * time.Millisecond
 // line is one line of a timeline: the begin of an event, or its end.
 type line struct {
 	at    time.Duration
+	seq   uint64
 	event int
 	ends  bool
 }
@@ -106,12 +107,12 @@ func lines(all []Event, there map[uint64]int) (out []line) {
 		if at, ok := there[e.Flow]; ok && e.Kind == Serve && at == i {
 			continue
 		}
-		out = append(out, line{at: e.At, event: i})
+		out = append(out, line{at: e.At, seq: e.seq, event: i})
 		if e.long() {
-			out = append(out, line{at: e.End(), event: i, ends: true})
+			out = append(out, line{at: e.End(), seq: e.ended, event: i, ends: true})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b line) int { return cmp.Compare(a.at, b.at) })
+	slices.SortFunc(out, func(a, b line) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.seq, b.seq)) })
 	return out
 }
 

@@ -59,6 +59,33 @@ func TestTimeline(t *testing.T) {
 	}
 }
 
+// TestOneMoment: what happens at one moment of virtual time is told in the order in which it happened, ends included.
+func TestOneMoment(t *testing.T) {
+	r := trace.New(0, trace.Filter{})
+	tell := func(what string) {
+		r.Instant(trace.Event{At: time.Second, Kind: trace.Machine, Node: "m1", What: what})
+	}
+	early := r.Begin(trace.Event{Kind: trace.Fault, Node: trace.RunNode, What: "early"})
+	tell("first")
+	late := r.Begin(trace.Event{At: time.Second, Kind: trace.Fault, Node: trace.RunNode, What: "late"})
+	tell("second")
+	early.End(time.Second, "")
+	tell("third")
+	late.End(3*time.Second, "")
+	var out bytes.Buffer
+	if err := trace.Timeline(&out, r.Record(30*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	after := out.String()
+	for _, want := range []string{"FAULT early\n", "first", "FAULT late\n", "second", "FAULT early ends", "third", "FAULT late ends"} {
+		_, rest, ok := strings.Cut(after, want)
+		if !ok {
+			t.Fatalf("%q is missing or too early:\n%s", want, &out)
+		}
+		after = rest
+	}
+}
+
 // TestNothingRecorded: without a recorder everything may be called, and without an event there is a timeline.
 func TestNothingRecorded(t *testing.T) {
 	var r *trace.Recorder

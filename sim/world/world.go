@@ -264,7 +264,7 @@ func (n *Node) Wipe() {
 	}
 	n.disk.mem = vfs.NewCrashableMem()
 	n.disk.FS, n.disk.renames = n.disk.mem, nil
-	n.w.Note(n.name, "disk", "is empty")
+	n.w.Note(n.name, "disk", "its disk is empty")
 }
 
 // Restart gives a crashed node its next life, on the disk that is left.
