@@ -231,8 +231,8 @@ func TestTrace(t *testing.T) {
 // TestSweep: seeds differ in what they do, all hold, everything is reached by some, and a failing seed is told.
 func TestSweep(t *testing.T) {
 	told := 0
-	w, err := RunSweep(t.Context(), 1, 12, func(Outcome) { told++ })
-	if err != nil || told != 12 || len(w.Failed) > 0 || len(w.Missed()) > 0 {
+	w, err := RunSweep(t.Context(), 1, 16, func(Outcome) { told++ })
+	if err != nil || told != 16 || len(w.Failed) > 0 || len(w.Missed()) > 0 {
 		t.Errorf("%v, told %d, failed %v (%s), missed %v", err, told, w.Failed, w.First, w.Missed())
 	}
 	faultKinds["test"] = func(r *run, _ Fault, _ int) func() { r.book.Violation("test", "planted"); return func() {} }
