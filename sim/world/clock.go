@@ -14,12 +14,12 @@ type clock struct {
 	rate  float64       // what it gains in each second
 }
 
-// span is how long d of the clock takes.
+// span is how long d of the clock takes, rounded up: who waits for the rest of a time comes to its end.
 func (c *clock) span(d time.Duration) time.Duration {
 	if c.rate == 0 {
 		return d
 	}
-	return time.Duration(float64(d) / (1 + c.rate))
+	return time.Duration(math.Ceil(float64(d) / (1 + c.rate)))
 }
 
 // maxDrift is far beyond what a machine that works does (1e-4), and still leaves sleeps that end.

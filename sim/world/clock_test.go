@@ -1,6 +1,7 @@
 package world
 
 import (
+	"context"
 	"math"
 	"testing"
 	"time"
@@ -63,5 +64,24 @@ func TestDriftsThatCannotBe(t *testing.T) {
 		if err := n.SetDrift(rate); err == nil || n.clock.rate != 0 {
 			t.Errorf("rate %v: %v, now %v", rate, err, n.clock.rate)
 		}
+	}
+}
+
+// TestFastClockMovesOn: who sleeps for what is left of a time, again and again, comes to its end on a clock that is fast.
+func TestFastClockMovesOn(t *testing.T) {
+	w := New(1)
+	defer w.Close()
+	n := w.NewNode("n", NodeConfig{})
+	if err := n.SetDrift(0.1); err != nil {
+		t.Fatal(err)
+	}
+	sleeps := 0
+	n.Go("waiter", func() {
+		for end := time.Second; w.Sched.Elapsed() < end && sleeps < 1000; sleeps++ {
+			_ = n.Sleep(context.Background(), end-w.Sched.Elapsed())
+		}
+	})
+	if err := w.Sched.Run(2 * time.Second); err != nil || sleeps > 20 {
+		t.Errorf("%d sleeps, %v", sleeps, err)
 	}
 }

@@ -56,6 +56,8 @@ type World struct {
 
 	observer Observer // nil: nobody; it changes nothing of what happens
 	calls    uint64
+	rare     rareRun
+	pathRand *rand.Rand
 }
 
 // New makes a world without nodes. Everything in it follows from seed.

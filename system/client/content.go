@@ -8,8 +8,11 @@ import (
 	"sync/atomic"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	pb "github.com/forebay/forebay/system/proto"
 )
+
+var stateDataLost = host.NewState("a reader is told that data is lost")
 
 // Stats counts what a client has seen of its workers since it was made.
 type Stats struct {
@@ -180,6 +183,7 @@ func (t *content) withoutHolder(ctx context.Context, index uint32, live *ring) (
 	if len(lost) > 0 {
 		remedy = fmt.Sprintf("only lost workers may have it: start %s again, or write the file again", strings.Join(lost, ", "))
 	}
+	stateDataLost.Reached(t.c.core.h)
 	return nil, dfs.Errorf(dfs.DataLost, "read", string(path), "block %d: %s", index, remedy)
 }
 

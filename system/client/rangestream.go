@@ -7,9 +7,12 @@ import (
 	"io"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	pb "github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/rpc"
 )
+
+var stateFailover = host.NewState("a read goes on at another worker in the middle")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -276,6 +279,9 @@ func (r *rangeReader) failed(w *Worker, err error) error {
 		r.content.forget(r.index) // the next round asks the master who else has it
 	}
 	core.stats.failovers.Add(1)
+	if r.progress {
+		stateFailover.Reached(core.h)
+	}
 	if !r.progress {
 		r.last = err
 		return nil

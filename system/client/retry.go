@@ -7,9 +7,12 @@ import (
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	pb "github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/rpc"
 )
+
+var pathAnswerLost = host.NewPath("an answer of the master is lost")
 
 // Backoff between attempts: exponential, with full jitter above the floor, so that callers that failed together do not
 // come back together. The ceiling is well under the second that a failover may take (DESIGN section 13).
@@ -186,6 +189,9 @@ func (c *core) attempt(ctx context.Context, caller *rpc.Caller, operation *pb.Op
 		timeout = max(deadline.Sub(c.h.Now()), 1)
 	}
 	result, err := m.do(ctx, caller, operation, way, int64(timeout))
+	if err == nil && pathAnswerLost.Taken(c.h) {
+		result, err = nil, dfs.Errorf(dfs.Unavailable, "ask", "", "as if the answer was lost")
+	}
 	switch {
 	case dfs.IsKind(err, dfs.NotLeader), dfs.IsKind(err, dfs.Unavailable):
 		c.masters.failed(m.address, leaderHint(err))

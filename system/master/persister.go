@@ -12,6 +12,8 @@ import (
 	"github.com/forebay/forebay/system/ufs"
 )
 
+var pathSmallPage = host.NewPath("a page of the queue of files to persist has one")
+
 // Bounds and pace of asynchronous persistence.
 const (
 	maxPersisting     = 1000 // files that workers were told to write and have not reported
@@ -63,13 +65,14 @@ func newPersister(l *leadership) *persister {
 // so a backoff is never longer than itself and a round.
 func (p *persister) schedule() {
 	from, busy := p.begin()
-	queue, err := p.l.m.machine.PersistQueue(from, persistPage)
+	page := pathSmallPage.Bound(p.l.m.h, persistPage, 1)
+	queue, err := p.l.m.machine.PersistQueue(from, page)
 	if err != nil {
 		p.l.m.log.Warn("cannot read the persist queue", "error", err)
 		return
 	}
 	next := dfs.InodeID(0)
-	if len(queue) == persistPage {
+	if len(queue) == page {
 		next = queue[len(queue)-1].Inode.ID + 1
 	}
 	for _, file := range queue {

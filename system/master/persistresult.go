@@ -4,10 +4,13 @@ import (
 	"context"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/rpc"
 	"github.com/forebay/forebay/system/ufs"
 )
+
+var stateLatePersist = host.NewState("a file is persisted too late, and the object is removed")
 
 // reported handles a worker's results beside its heartbeat, a bounded number at a time.
 // The error is ctx's: results that were not taken in by then are lost, and their files are told again when their lease
@@ -84,6 +87,7 @@ func (p *persister) publish(res *proto.PersistResult) error {
 	}
 	n, err := l.e.CheckPersisted(path, dfs.InodeID(res.Inode), res.Version)
 	if dfs.IsKind(err, dfs.Stale) || err == nil && n.Persist == dfs.Persisted {
+		stateLatePersist.Reached(l.m.h)
 		if err == nil { // reported twice, or written twice: the worker need not keep it
 			l.tell(n, res.Version, persistedCommand(res))
 		}

@@ -2,9 +2,15 @@ package master
 
 import (
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/master/inodestore"
 	"github.com/forebay/forebay/system/master/namespace"
 	"github.com/forebay/forebay/system/proto"
+)
+
+var (
+	stateTTL     = host.NewState("a time to live ends")
+	pathSmallTTL = host.NewPath("a page of times to live has one")
 )
 
 // expireTTLs acts on one page of what is due, from where the last one ended. A file that fails is met again in the
@@ -12,13 +18,14 @@ import (
 // Only the leader's own task calls it, so ttlCursor needs no lock. The clock is this leader's; a leader whose clock is
 // ahead deletes early by that much, so TTLs are as exact as the masters' clocks.
 func (l *leadership) expireTTLs() {
-	due, next, err := l.m.machine.DueTTLs(l.m.h.Now(), l.ttlCursor, ttlStep)
+	due, next, err := l.m.machine.DueTTLs(l.m.h.Now(), l.ttlCursor, pathSmallTTL.Bound(l.m.h, ttlStep, 1))
 	if err != nil {
 		l.m.log.Warn("cannot list due TTLs", "error", err)
 		return
 	}
 	l.ttlCursor = next
 	for _, d := range due {
+		stateTTL.Reached(l.m.h)
 		if err := l.expireTTL(d); err != nil && l.ctx.Err() == nil {
 			l.m.log.Warn("TTL action failed and will be tried again", "path", d.Path, "action", d.Action.String(), "error", err)
 		}

@@ -10,6 +10,8 @@ import (
 	"github.com/forebay/forebay/system/proto"
 )
 
+var pathSmallGarbage = host.NewPath("a step of collecting garbage has one inode")
+
 // Pace of the leader's upkeep.
 const (
 	garbageInterval = 200 * time.Millisecond
@@ -47,7 +49,7 @@ func (l *leadership) every(name string, interval time.Duration, f func()) {
 // ends the round: the next one goes on, or the leadership is over.
 func (l *leadership) collectGarbage() {
 	for l.ctx.Err() == nil {
-		n, err := l.e.CollectGarbage(l.ctx, garbageStep, l.forget)
+		n, err := l.e.CollectGarbage(l.ctx, pathSmallGarbage.Bound(l.m.h, garbageStep, 1), l.forget)
 		if err != nil || n == 0 {
 			return
 		}

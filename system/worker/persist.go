@@ -14,6 +14,8 @@ import (
 	"github.com/forebay/forebay/system/worker/dataserver/fetch"
 )
 
+var pathRefusePersist = host.NewPath("a worker refuses to persist a file")
+
 // Bounds of persisting.
 const (
 	maxPersistQueue = 1000
@@ -46,7 +48,7 @@ func newPersister(w *Worker) *persister {
 func (p *persister) begin(c *proto.WorkerCommand) {
 	id := dfs.FileVersion{Inode: dfs.InodeID(c.Inode), Version: c.Version}
 	p.mu.Lock()
-	again, full := p.running[id], len(p.running) >= maxPersistQueue
+	again, full := p.running[id], len(p.running) >= pathRefusePersist.Bound(p.w.h, maxPersistQueue, 0)
 	if !again && !full {
 		p.running[id] = true
 	}

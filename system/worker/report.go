@@ -7,8 +7,14 @@ import (
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/worker/blockstore"
+)
+
+var (
+	stateRegisterAnew = host.NewState("a worker is told to register anew")
+	pathSmallReport   = host.NewPath("a report of blocks has one")
 )
 
 // Bounds of reports.
@@ -118,7 +124,7 @@ func (w *Worker) registerAt(ctx context.Context, stub proto.BlocksClient) (lease
 	w.held.TakeChanges() // from here on changes are kept for the first heartbeat
 	var cursor blockstore.Cursor
 	for {
-		batch, next, more := w.held.HeldBatch(cursor, batchBlocks)
+		batch, next, more := w.held.HeldBatch(cursor, pathSmallReport.Bound(w.h, batchBlocks, 1))
 		response, err := w.say(ctx, stream, &proto.RegisterRequest{Files: heldFiles(batch), Last: !more})
 		if err != nil {
 			return 0, err
@@ -160,8 +166,8 @@ func (w *Worker) heartbeat(lease uint64, unsent *pending) (uint64, error) {
 	}
 	request := &proto.HeartbeatRequest{Worker: string(w.id), Lease: lease, Tiers: w.store.Tiers(), Persisted: unsent.results, Heard: unsent.heard}
 	var restAdded, restRemoved []*proto.HeldFile
-	request.Removed, restRemoved = cut(unsent.removed, batchBlocks)
-	request.Added, restAdded = cut(unsent.added, batchBlocks)
+	request.Removed, restRemoved = cut(unsent.removed, pathSmallReport.Bound(w.h, batchBlocks, 1))
+	request.Added, restAdded = cut(unsent.added, pathSmallReport.Bound(w.h, batchBlocks, 1))
 	var response *proto.HeartbeatResponse
 	err := w.masters.call(w.ctx, func(ctx context.Context, stub proto.BlocksClient) (err error) {
 		ctx, cancel := w.h.WithTimeout(ctx, callTimeout)
@@ -173,6 +179,7 @@ func (w *Worker) heartbeat(lease uint64, unsent *pending) (uint64, error) {
 		return lease, err
 	}
 	if response.Register {
+		stateRegisterAnew.Reached(w.h)
 		return 0, nil
 	}
 	*unsent = pending{added: restAdded, removed: restRemoved, patience: time.Duration(response.NextNs), heard: response.Answer}

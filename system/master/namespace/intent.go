@@ -6,9 +6,12 @@ import (
 	"slices"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/master/inodestore"
 	"github.com/forebay/forebay/system/proto"
 )
+
+var stateIntended = host.NewState("a change of the under store is met by its second try")
 
 // Intents. A mutation that changes an under store before the namespace takes two steps, and a leader may die between
 // them. Its client asks the next leader for the same mutation, and that one finds the store changed: it cannot tell what
@@ -53,7 +56,9 @@ func (e *Evaluator) FindIntent(r *Request) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	value, err := e.view.record(inodestore.TableIntent, intentKey(r.Session, r.Sequence))
-	r.Intended = value != nil
+	if r.Intended = value != nil; r.Intended {
+		stateIntended.Reached(e.h)
+	}
 	return err
 }
 

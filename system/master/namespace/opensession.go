@@ -5,7 +5,13 @@ import (
 	"slices"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/master/inodestore"
+)
+
+var (
+	stateSessionEnds = host.NewState("a session ends")
+	stateAbandoned   = host.NewState("a session ends with a write open")
 )
 
 // OpenSession begins a session; the same nonce finds the same session again. ResourceExhausted at maxSessions. A
@@ -71,6 +77,7 @@ func (m *Machine) HasSession(id dfs.SessionID) bool {
 // It costs a look through all open writes, of every session; sessions end rarely. Answers go with the head record
 // (observeSession).
 func (e *Evaluator) CloseSession(ctx context.Context, id dfs.SessionID) error {
+	stateSessionEnds.Reached(e.h)
 	t, err := e.do(ctx, Request{}, nil, func(t *txn) error {
 		writes := e.view.openWrites(id)
 		err := e.m.store.Records(inodestore.TableOpenWrite, nil, nil, func(key, value []byte) bool {
@@ -111,6 +118,7 @@ func (t *txn) abandonOf(session dfs.SessionID, id dfs.InodeID) error {
 	}
 	n, err := open.find(t.e.view, id)
 	if err == nil && n != nil {
+		stateAbandoned.Reached(t.e.h)
 		t.abandon(n)
 	}
 	return err

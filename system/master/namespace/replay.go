@@ -2,7 +2,13 @@ package namespace
 
 import (
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/master/inodestore"
+)
+
+var (
+	stateAnswered = host.NewState("a mutation that comes again is answered from memory")
+	statePending  = host.NewState("a mutation comes again before its entry is applied")
 )
 
 // replay finds the answer of a mutation that was evaluated before (contract C2). It looks for the answer before it
@@ -14,6 +20,7 @@ func (e *Evaluator) replay(r Request) (*Ticket, error) {
 		return nil, nil
 	}
 	if p, ok := e.pending[pendingKey{r.Session, r.Sequence}]; ok {
+		statePending.Reached(e.h)
 		return &Ticket{batch: p.batch, answer: p.answer, Replayed: true}, nil
 	}
 	e.m.mu.RLock()
@@ -27,6 +34,7 @@ func (e *Evaluator) replay(r Request) (*Ticket, error) {
 		return nil, nil
 	}
 	if a, ok := s.answers[r.Sequence]; ok {
+		stateAnswered.Reached(e.h)
 		return &Ticket{answer: a, Replayed: true}, nil
 	}
 	if r.Sequence < s.ackedBelow {

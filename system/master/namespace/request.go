@@ -8,6 +8,8 @@ import (
 	"github.com/forebay/forebay/system/master/inodestore"
 )
 
+var pathSmallBatch = host.NewPath("an entry of the journal is closed early")
+
 // Request is who asks, and which mutation of which session this is.
 type Request struct {
 	Identity   dfs.Identity
@@ -77,7 +79,7 @@ func (e *Evaluator) obstacle(r Request, paths []dfs.Path) host.Event {
 	if e.failed != nil {
 		return nil
 	}
-	if len(e.open.effects) >= maxBatchEffects || e.open.bytes >= maxBatchBytes {
+	if len(e.open.effects) >= maxBatchEffects || len(e.open.effects) > 0 && pathSmallBatch.Taken(e.h) || e.open.bytes >= maxBatchBytes {
 		return e.open.done
 	}
 	if len(e.claims) == 0 {

@@ -4,7 +4,10 @@ import (
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 )
+
+var stateEvicted = host.NewState("a block is evicted")
 
 // evictInterval is how often the evictor looks without being asked while a tier has not enough room: what a reader lets go of
 // may be evicted then. With room everywhere whoever takes the last of it wakes the evictor.
@@ -78,6 +81,7 @@ func (s *Store) evictOne(tierIndex int) bool {
 		s.mu.Unlock()
 		return true // during the attempt to move it, it went by itself, is used again or was pinned: look for another
 	}
+	stateEvicted.Reached(s.h)
 	s.Counters.EvictedBlocks.Add(1)
 	s.Counters.EvictedBytes.Add(b.used)
 	s.drop(f, b)

@@ -9,6 +9,12 @@ import (
 	"sync"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
+)
+
+var (
+	stateBadPage  = host.NewState("a page fails its checksum")
+	stateLostPage = host.NewState("a page fails its checksum that only this worker has")
 )
 
 // Read fills p with the bytes at offset, which must lie in one page, and tells their CRC32C. hit is false when the page
@@ -205,6 +211,7 @@ func verify(data []byte, sums []uint32) (crc uint32, ok bool) {
 // the page comes back with the next start and is found bad again. The error is nil when the under store has the page,
 // else Corrupted: what was lost is named by its bytes, and counted.
 func (s *Store) dropPage(ctx context.Context, x held, page int, ref *Ref) error {
+	stateBadPage.Reached(s.h)
 	s.Counters.BadPages.Add(1)
 	f, b := x.file, x.block
 	s.mu.Lock()
@@ -223,6 +230,7 @@ func (s *Store) dropPage(ctx context.Context, x held, page int, ref *Ref) error 
 	if persisted {
 		return nil
 	}
+	stateLostPage.Reached(s.h)
 	s.Counters.LostPages.Add(1)
 	return dfs.Errorf(dfs.Corrupted, "read page", ref.describe(), "bytes %d to %d (block %v) fail their checksum and the under store does not "+
 		"have them yet: read from another worker's replica if there is one, else write the file again", start, end, b.id(f))

@@ -18,6 +18,8 @@ import (
 	"github.com/forebay/forebay/system/worker/dataserver/fetch"
 )
 
+var pathReadBreaks = host.NewPath("a worker breaks off a read")
+
 // Config is what a server is made of. Zero fields take the defaults.
 type Config struct {
 	Store   *blockstore.Store
@@ -33,6 +35,7 @@ type Config struct {
 // It is safe for concurrent use, and owns nothing that must be closed: streams end with their contexts.
 type Server struct {
 	proto.UnimplementedDataServer
+	h      host.Host
 	c      Config
 	reads  *host.Semaphore
 	writes *host.Semaphore
@@ -49,7 +52,7 @@ func New(h host.Host, c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{c: c, reads: host.NewSemaphore(h, c.MaxReads), writes: host.NewSemaphore(h, c.MaxWrites)}
+	return &Server{h: h, c: c, reads: host.NewSemaphore(h, c.MaxReads), writes: host.NewSemaphore(h, c.MaxWrites)}
 }
 
 // maxRanges bounds the ranges of one request.
@@ -80,6 +83,9 @@ func (s *Server) read(q *proto.ReadRequest, stream grpc.ServerStream) error {
 	response := &proto.ReadResponse{}
 	page := &rpc.ReadPage{ReadResponse: response}
 	send := func(p fetch.Piece) error {
+		if pathReadBreaks.Taken(s.h) {
+			return dfs.Errorf(dfs.Unavailable, "read", q.File.UfsPath, "as if the worker went away")
+		}
 		response.Reset()
 		response.Offset, response.Cached, response.Crc32C, response.Data = p.Offset, p.Cached, p.CRC32C, p.Data
 		page.Buffer = p.Buffer

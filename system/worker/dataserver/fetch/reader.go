@@ -6,9 +6,12 @@ import (
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/rpc"
 	"github.com/forebay/forebay/system/worker/blockstore"
 )
+
+var stateShared = host.NewState("two readers share one fetch")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -133,6 +136,7 @@ func (r *reader) join(at, room int64) {
 		fl := r.f.flights[key]
 		switch {
 		case fl != nil:
+			stateShared.Reached(r.f.h)
 			r.f.Counters.SharedPages.Add(1)
 			fresh = false
 		case !r.bypass && r.f.c.Store.Has(r.ref, start):

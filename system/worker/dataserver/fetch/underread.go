@@ -6,10 +6,16 @@ import (
 	"io"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/proto"
 	"github.com/forebay/forebay/system/rpc"
 	"github.com/forebay/forebay/system/ufs"
 	"github.com/forebay/forebay/system/worker/blockstore"
+)
+
+var (
+	stateStale     = host.NewState("a fetch finds another content than its reader knows")
+	pathFetchFails = host.NewPath("a fetch fails")
 )
 
 // fetch reads a run in one ranged read and stores it page by page.
@@ -66,6 +72,9 @@ func (f *Fetcher) open(ctx context.Context, m *proto.FileRef, offset, length int
 	if err != nil {
 		return nil, dfs.Wrap(err, "fetch", m.UfsPath)
 	}
+	if pathFetchFails.Taken(f.h) {
+		return nil, dfs.Errorf(dfs.Unavailable, "fetch", m.UfsPath, "as if the under store did not answer")
+	}
 	f.Counters.Fetches.Add(1)
 	body, err := store.Open(ctx, m.UfsPath, offset, length)
 	if err != nil {
@@ -92,6 +101,7 @@ func (f *Fetcher) checkFingerprint(ctx context.Context, store ufs.Store, got str
 		got = e.Fingerprint
 	}
 	if got != m.Fingerprint {
+		stateStale.Reached(f.h)
 		f.Counters.StaleReads.Add(1)
 		return stale(m, "fingerprint %s, expected was %s", got, m.Fingerprint)
 	}
