@@ -9,6 +9,7 @@ import (
 
 	"github.com/forebay/forebay/sim/oracle"
 	"github.com/forebay/forebay/sim/world"
+	"github.com/forebay/forebay/system/client"
 	"github.com/forebay/forebay/system/dfs"
 	"github.com/forebay/forebay/system/worker"
 )
@@ -208,15 +209,23 @@ func (j *judge) listed(ctx context.Context, u *user, dir dfs.Path) error {
 
 // holds tells whether a path is as one state of a doubt has it. A file that is not complete is nothing to its readers.
 // Data that may have gone with a worker's disk, or that is not yet where its write wanted it, is not asked for.
+//
+// A change that was made in the under store, and whose client gave up before the namespace had it, is taken in by the next
+// sync: so there is one. What a sync takes in has the content, and the store knows of no attributes.
 func (j *judge) holds(p dfs.Path, f *oracle.File) bool {
 	there := false
 	j.bounded(func(ctx context.Context) error {
-		s, err := j.c.Stat(ctx, p)
+		before, _ := j.c.Stat(ctx, p)
+		s, err := j.c.Stat(ctx, p, client.WithSyncInterval(0))
 		if err != nil || !s.Completed {
 			there = f == nil
 			return err
 		}
-		if f == nil || s.Length != f.Size || f.Mode != 0 && f.Mode != s.Mode || string(s.Xattr[oracle.AttributeName]) != f.Attribute {
+		if f == nil || s.Length != f.Size {
+			return nil
+		}
+		known := before != nil && before.File() == s.File()
+		if known && (f.Mode != 0 && f.Mode != s.Mode || string(s.Xattr[oracle.AttributeName]) != f.Attribute) {
 			return nil
 		}
 		if s.Persist != dfs.Persisted && (j.r.mayBeLost(f) || f.WriteType != dfs.WriteMustCache) {

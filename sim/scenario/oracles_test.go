@@ -375,7 +375,7 @@ func TestSwarmIsSane(t *testing.T) {
 		}
 	}
 	for _, kind := range swarmFaults() {
-		if kinds[kind] < 150 || kinds[kind] > 350 {
+		if kinds[kind] < 80 || kinds[kind] > 180 {
 			t.Errorf("%s is in %d swarms of 500", kind, kinds[kind])
 		}
 	}

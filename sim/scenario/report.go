@@ -27,6 +27,8 @@ type Report struct {
 	PeakMemory     uint64             `json:"peakMemoryBytes"`
 	Faults         int                `json:"faults"`
 	Kinds          map[string]*Timing `json:"operations"`
+	States         map[string]int     `json:"states,omitempty"` // rare ones that were reached, and how often (package host)
+	Paths          map[string]int     `json:"paths,omitempty"`  // rare ones that were taken
 	Violations     []string           `json:"violations"`
 	ViolationCount int                `json:"violationCount"`
 	Oracle         string             `json:"oracle,omitempty"` // that saw the first violation
@@ -88,6 +90,7 @@ func (r *Report) finish(x *run) {
 		r.Violations = append(r.Violations, v.String())
 	}
 	r.ViolationCount = x.book.Count
+	r.States, r.Paths = w.Reached()
 	if len(x.book.Told) > 0 {
 		r.Oracle = x.book.Told[0].Oracle
 	}

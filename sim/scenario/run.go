@@ -71,6 +71,7 @@ func Run(ctx context.Context, s *Scenario, o Options) (*Report, error) {
 	w := world.New(o.Seed)
 	defer w.Close()
 	w.CPU = world.DefaultCPU
+	w.TakePaths(s.Paths)
 	r := newRun(s, w, o)
 	if o.Trace != nil {
 		w.Sched.Trace(func(at time.Duration, node, task string) { fmt.Fprintf(o.Trace, "%12v  %-8s %s\n", at, node, task) })

@@ -25,6 +25,7 @@ import (
 	"github.com/forebay/forebay/sim/scenarios"
 	"github.com/forebay/forebay/system/config"
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 )
 
 // Scenario is what a file says. Sizes have units, as in Forebay's configuration.
@@ -56,6 +57,8 @@ type Scenario struct {
 	Blocks      int            `yaml:"blocks,omitempty"` // that workers report besides those that they hold, in all
 	Store       UnderStore     `yaml:"store,omitempty"`
 	Faults      []Fault        `yaml:"faults,omitempty"`
+
+	Paths []string `yaml:"paths,omitempty"` // rare paths of the code that are taken now and then (package host)
 
 	// What a cluster has by itself at 0.
 	SessionTimeout  time.Duration `yaml:"sessionTimeout,omitempty"`
@@ -168,7 +171,7 @@ func (s *Scenario) Check() error {
 	}
 	_, storeErr := s.Store.model()
 	return errors.Join(err, within("tables.count", s.Tables.Count, 0, maxTables), within("tables.size", int(s.Tables.Size), min(s.Tables.Count, 1), maxTableSize),
-		within("blocks", s.Blocks, 0, maxBlocks), storeErr, s.checkGroups(), s.checkWriteTypes(), s.checkFaults())
+		within("blocks", s.Blocks, 0, maxBlocks), storeErr, s.checkGroups(), s.checkWriteTypes(), s.checkFaults(), s.checkPaths())
 }
 
 func within(key string, value, low, high int) error {
@@ -208,6 +211,15 @@ func (s *Scenario) checkWriteTypes() (err error) {
 			err = errors.Join(err, fmt.Errorf("writeTypes: %w", bad))
 		}
 		err = errors.Join(err, within("writeTypes."+name, s.WriteTypes[name], 0, maxWeight))
+	}
+	return err
+}
+
+func (s *Scenario) checkPaths() (err error) {
+	for _, p := range s.Paths {
+		if !slices.Contains(host.Paths(), p) {
+			err = errors.Join(err, fmt.Errorf("paths has %q: want %q", p, host.Paths()))
+		}
 	}
 	return err
 }

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -230,15 +232,55 @@ func TestTrace(t *testing.T) {
 
 // TestSweep: seeds differ in what they do, all hold, everything is reached by some, and a failing seed is told.
 func TestSweep(t *testing.T) {
+<<<<<<< HEAD
 	told := 0
 	w, err := RunSweep(t.Context(), 1, 16, func(Outcome) { told++ })
 	if err != nil || told != 16 || len(w.Failed) > 0 || len(w.Missed()) > 0 {
 		t.Errorf("%v, told %d, failed %v (%s), missed %v", err, told, w.Failed, w.First, w.Missed())
+=======
+	var told []uint64
+	o := SweepOptions{First: 1, Count: 12, Jobs: 2}
+	w, err := RunSweep(t.Context(), o, func(one Outcome) { told = append(told, one.Seed) })
+	if err != nil || len(told) != 12 || !slices.IsSorted(told) || len(w.Failed) > 0 {
+		t.Errorf("%v, told %d, failed %v (%s)", err, told, w.Failed, w.First)
+	}
+	missed := w.Missed(o)
+	for _, name := range operationNames() {
+		if slices.Contains(missed, "operation "+name) {
+			t.Errorf("no %s ever succeeded", name)
+		}
+	}
+	if slices.Contains(missed, "state a time to live ends") || !slices.Contains(SweepOptions{}.wanted(), "path an answer of the master is lost") {
+		t.Errorf("missed %q", missed)
+	}
+	alone, err := RunSweep(t.Context(), SweepOptions{First: 1, Count: 3}, nil)
+	together, err2 := RunSweep(t.Context(), SweepOptions{First: 1, Count: 3, Jobs: 3}, nil)
+	alone.Wall, together.Wall = 0, 0
+	if err != nil || err2 != nil || !reflect.DeepEqual(alone, together) {
+		t.Errorf("one at a time %+v, %v; three at a time %+v, %v", alone, err, together, err2)
+>>>>>>> c5cf3ca (scenario, lab: sweeps of several seeds at a time, of chosen faults, with rare states and paths)
 	}
 	faultKinds["test"] = func(r *run, _ Fault, _ int) func() { r.book.Violation("test", "planted"); return func() {} }
 	defer delete(faultKinds, "test")
-	w, err = RunSweep(t.Context(), 1, 3, nil)
+	w, err = RunSweep(t.Context(), SweepOptions{First: 1, Count: 8, Kinds: []string{"test"}}, nil)
 	if err != nil || len(w.Failed) == 0 || w.First == "" {
 		t.Errorf("%v, a planted violation was not found: %+v", err, w)
+	}
+}
+
+// TestParseFaults: a list that names what there is, or says which is not.
+func TestParseFaults(t *testing.T) {
+	for text, want := range map[string][]string{"all": nil, "none": {}, "drift": {"drift"}, "kill-all,drift,drift": {"drift", "kill-all"}} {
+		if got, err := ParseFaults(text); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "drift,", "kill"} {
+		if _, err := ParseFaults(text); err == nil || !strings.Contains(err.Error(), "kill-all") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if s := Swarm(5, []string{}); len(s.Faults) != 0 {
+		t.Errorf("none: %v", s.Faults)
 	}
 }

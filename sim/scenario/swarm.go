@@ -7,21 +7,18 @@ import (
 	"time"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 )
 
 // Swarm testing (Groce et al. 2012): each seed turns features on and off, so that the runs differ in what they do at all
 // and not only in when. A fault that is always there hides what only happens without it.
 
-// What swarms leave out shows how fast things are and no state that others do not reach.
-var notSwarmed = []string{"scan", kindBrownout, kindOutage}
-
-func swarmOperations() []string { return without(operationNames(), notSwarmed) }
-
-func swarmFaults() []string { return without(faultNames(), notSwarmed) }
-
-func without(all, some []string) []string {
-	return slices.DeleteFunc(all, func(name string) bool { return slices.Contains(some, name) })
+// swarmOperations leaves out what needs tables that all clients share, and shows only how fast they are read.
+func swarmOperations() []string {
+	return slices.DeleteFunc(operationNames(), func(name string) bool { return name == "scan" })
 }
+
+func swarmFaults() []string { return faultNames() }
 
 // Swarm is the scenario of a seed: a small cluster, a random part of the operations and write types, and of the given kinds of
 // faults (nil: of all).
@@ -52,8 +49,15 @@ func Swarm(seed uint64, kinds []string) *Scenario {
 		s.Mix["read"] = 1
 	}
 	for _, kind := range kinds {
-		if rng.IntN(4) == 0 {
+		if rng.IntN(min(4, 2+len(kinds)/4)) == 0 {
 			s.Faults = append(s.Faults, swarmFault(rng, kind))
+		}
+	}
+	if rng.IntN(2) == 0 {
+		for _, path := range host.Paths() {
+			if rng.IntN(4) == 0 {
+				s.Paths = append(s.Paths, path)
+			}
 		}
 	}
 	return s
@@ -66,6 +70,9 @@ func (s *Scenario) swarmPace(rng *rand.Rand) {
 	}
 	if rng.IntN(2) == 0 {
 		s.WorkerLostAfter = 5 * time.Second
+	}
+	if rng.IntN(3) == 0 {
+		s.Store.Model = storeObject
 	}
 	if rng.IntN(4) == 0 {
 		s.SessionTimeout = 12 * time.Second
@@ -94,11 +101,17 @@ func (s *Scenario) swarmData(rng *rand.Rand) {
 func swarmFault(rng *rand.Rand, kind string) Fault {
 	between := func(low, high time.Duration) time.Duration { return low + time.Duration(rng.Int64N(int64(high-low))) }
 	f := Fault{Kind: kind, At: between(4*time.Second, 15*time.Second), For: between(100*time.Millisecond, 6*time.Second)}
+	if rng.IntN(6) == 0 {
+		f.For = between(6*time.Second, 18*time.Second) // longer than a session lives, in some seeds
+	}
+	if kind == kindBrownout {
+		f.Slow, f.Errors = 1+20*rng.Float64(), 0.3*rng.Float64()
+	}
 	if kind == "cut-zone" {
 		f.Zone = fmt.Sprintf("z%d", rng.IntN(3))
 	}
 	if rng.IntN(2) == 0 {
-		f.Every = between(f.For+time.Second, 15*time.Second)
+		f.Every = between(f.For+time.Second, f.For+12*time.Second)
 	}
 	return f
 }

@@ -10,7 +10,13 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/journal"
+)
+
+var (
+	stateSnapshot  = host.NewState("a journal takes a snapshot")
+	stateInstalled = host.NewState("a follower gets a snapshot")
 )
 
 // VerifyLeader implements journal.Journal: a majority answers a message that leaves after the call.
@@ -279,6 +285,7 @@ func (m *Member) Snapshot(ctx context.Context) (uint64, error) {
 	if m.over() {
 		return 0, errClosed("snapshot")
 	}
+	stateSnapshot.Reached(m.node)
 	m.s.snap = snap
 	limit := min(index, m.firstUnflushed()-1)
 	m.s.trim(limit)
@@ -341,6 +348,7 @@ func (m *Member) install(term uint64, from string, snap *snapshot) (ok bool, our
 	if m.over() {
 		return false, m.s.term
 	}
+	stateInstalled.Reached(m.node)
 	m.s.snap = snap
 	m.s.log, m.s.trimmed, m.s.before, m.s.synced = nil, snap.index, snap.term, snap.index
 	m.s.scanned, m.s.changed = snap.index, nil

@@ -96,7 +96,7 @@ var (
 func sweep(ctx context.Context, binary string, seeds int, limit time.Duration, left *leftOut) (verdict, error) {
 	bounded, stop := context.WithTimeout(ctx, limit)
 	defer stop()
-	cmd := exec.CommandContext(bounded, binary, "sim", "sweep", "--first", "1", "--seeds", strconv.Itoa(seeds), "--save=")
+	cmd := exec.CommandContext(bounded, binary, "sim", "sweep", "--first", "1", "--seeds", strconv.Itoa(seeds), "--save=", "--few", "--jobs", "1")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return verdict{}, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -149,10 +150,10 @@ func simScenariosCommand() *cobra.Command {
 // those of the seeds that were run. Three things end it with an error, in this order: it could not go on, a seed failed, or
 // something was reached by no seed.
 func simSweepCommand() *cobra.Command {
-	var seeds int
-	var first uint64
+	var opts scenario.SweepOptions
+	var faults string
 	var save string
-	var asJSON bool
+	var asJSON, few bool
 	cmd := &cobra.Command{
 		Use:   "sweep",
 		Short: "run many seeds of small clusters with faults",
@@ -161,25 +162,31 @@ error when a promise was broken, and when something was reached by no seed: a sw
 about it.
 
 Seeds that fail are saved, a file each, for sim replay and sim shrink.`,
-		Example: "  forebay-lab sim sweep --seeds 2000",
-		Args:    cobra.NoArgs,
+		Example: `  forebay-lab sim sweep --seeds 2000 --faults all
+  forebay-lab sim sweep --faults kill-leader,cut-zone`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
+			kinds, err := scenario.ParseFaults(faults)
+			if err != nil {
+				return err
+			}
+			opts.Kinds = kinds
 			var unsaved error
 			told := func(o scenario.Outcome) {
 				if o.Failure != (scenario.Failure{}) {
 					fmt.Fprintf(cmd.ErrOrStderr(), "sim: seed %d: %s\n", o.Seed, o.Failure.What)
 					unsaved = firstError(unsaved, saveFailure(cmd.Context(), save, o))
-				} else if n := o.Seed - first + 1; n%50 == 0 {
-					fmt.Fprintf(cmd.ErrOrStderr(), "sim: %d of %d seeds\n", n, seeds)
+				} else if n := o.Seed - opts.First + 1; n%50 == 0 {
+					fmt.Fprintf(cmd.ErrOrStderr(), "sim: %d of %d seeds\n", n, opts.Count)
 				}
 			}
-			w, err := scenario.RunSweep(cmd.Context(), first, seeds, told)
+			w, err := scenario.RunSweep(cmd.Context(), opts, told)
 			if asJSON {
 				err = firstError(err, writeJSON(out, w))
 			} else {
 				for _, name := range slices.Sorted(maps.Keys(w.Sometimes)) {
-					fmt.Fprintf(out, "sometimes %-20s %d seeds\n", name, w.Sometimes[name])
+					fmt.Fprintf(out, "sometimes %-70s %d seeds\n", name, w.Sometimes[name])
 				}
 				fmt.Fprintf(out, "seeds %d, operations %d, faults %d\nsimulated %.0f s in %.1f s: %.1f times real time\nfailed seeds %d\n", w.Seeds,
 					w.Operations, w.Faults, w.Simulated.Seconds(), w.Wall.Seconds(), w.Simulated.Seconds()/max(w.Wall.Seconds(), 1e-9), len(w.Failed))
@@ -192,15 +199,18 @@ Seeds that fail are saved, a file each, for sim replay and sim shrink.`,
 				return fmt.Errorf("sim: %d seeds failed, the first is %d: see it with sim replay %s, make it small with sim shrink %s", len(w.Failed), w.Failed[0], file, file)
 			case len(w.Failed) > 0:
 				return fmt.Errorf("sim: %d seeds failed, the first is %d: run it again with sim sweep --first %d --seeds 1", len(w.Failed), w.Failed[0], w.Failed[0])
-			case len(w.Missed()) > 0:
-				return fmt.Errorf("sim: no seed reached %v: run more seeds", w.Missed())
+			case len(w.Missed(opts)) > 0 && !few:
+				return fmt.Errorf("sim: no seed reached %v: run more seeds", w.Missed(opts))
 			}
 			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&seeds, "seeds", 200, "how many")
-	f.Uint64Var(&first, "first", 1, "the first seed")
+	f.IntVar(&opts.Count, "seeds", 200, "how many")
+	f.Uint64Var(&opts.First, "first", 1, "the first seed")
+	f.IntVar(&opts.Jobs, "jobs", runtime.GOMAXPROCS(0), "seeds at a time")
+	f.StringVar(&faults, "faults", "all", "all, none, or `kinds` with commas between them")
+	f.BoolVar(&few, "few", false, "take it for no error that something was reached by no seed, as it is when they are few")
 	f.StringVar(&save, "save", "sim-failures", "the `directory` for seeds that fail; empty: none are saved")
 	f.BoolVar(&asJSON, "json", false, "print the outcome as JSON")
 	return cmd
