@@ -58,6 +58,16 @@ func TestSimRecord(t *testing.T) {
 	if err != nil || !strings.HasSuffix(out, "the run held: no violation\nhistory "+historyOf(t, plain)+": the run of the file\n") {
 		t.Errorf("%v\n%s", err, out)
 	}
+	ofWorker, _, err := separate(t.Context(), "sim", "replay", trace, "--quiet", "--node", "w1")
+	lines := strings.Split(ofWorker, "\n")
+	if err != nil || len(lines) < 10 || len(ofWorker) >= len(all) {
+		t.Fatalf("%v\n%s", err, ofWorker)
+	}
+	for _, line := range lines[2 : len(lines)-3] {
+		if !strings.Contains(line, "w1") {
+			t.Errorf("not of w1: %q", line)
+		}
+	}
 	chosen := strings.Split(out, "\n")
 	if len(chosen) < 6 || len(out) >= len(all) {
 		t.Errorf("nothing was chosen:\n%s", out)
