@@ -111,7 +111,7 @@ func (j *judge) all() {
 			}
 		}
 		for _, d := range u.tree.Doubts() {
-			u.tree.Settled(d, func(p dfs.Path, f *oracle.File) bool { return j.holds(p, f) })
+			u.tree.Settled(d, func(p dfs.Path, f *oracle.File) bool { return j.holds(p, f, d.What == "rename") })
 		}
 		for _, m := range u.ttls {
 			j.expired(u, m)
@@ -211,11 +211,10 @@ func (j *judge) listed(ctx context.Context, u *user, dir dfs.Path) error {
 // Data that may have gone with a worker's disk, or that is not yet where its write wanted it, is not asked for.
 //
 // A change that was made in the under store, and whose client gave up before the namespace had it, is taken in by the next
-// sync: so there is one. What a sync takes in has the content, and the store knows of no attributes.
-func (j *judge) holds(p dfs.Path, f *oracle.File) bool {
+// sync: so there is one. A rename that a sync took in (byStore) has brought the content alone: the store knows of no attributes.
+func (j *judge) holds(p dfs.Path, f *oracle.File, byStore bool) bool {
 	there := false
 	j.bounded(func(ctx context.Context) error {
-		before, _ := j.c.Stat(ctx, p)
 		s, err := j.c.Stat(ctx, p, client.WithSyncInterval(0))
 		if err != nil || !s.Completed {
 			there = f == nil
@@ -224,8 +223,7 @@ func (j *judge) holds(p dfs.Path, f *oracle.File) bool {
 		if f == nil || s.Length != f.Size {
 			return nil
 		}
-		known := before != nil && before.File() == s.File()
-		if known && (f.Mode != 0 && f.Mode != s.Mode || string(s.Xattr[oracle.AttributeName]) != f.Attribute) {
+		if !byStore && (f.Mode != 0 && f.Mode != s.Mode || string(s.Xattr[oracle.AttributeName]) != f.Attribute) {
 			return nil
 		}
 		if s.Persist != dfs.Persisted && (j.r.mayBeLost(f) || f.WriteType != dfs.WriteMustCache) {
