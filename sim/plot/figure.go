@@ -80,7 +80,7 @@ func figures(r *scenario.Report) []*figure {
 			over(r, "longest wait", every(func(s *scenario.Sample) float64 { return milliseconds(s.MasterQueue) })),
 		}},
 		{name: "bytes", title: "Bytes moved", unit: "MB a second", lines: []line{
-			over(r, "network", every(func(s *scenario.Sample) float64 { return rate(float64(s.NetworkBytes) / 1e6) })),
+			over(r, "between machines", every(func(s *scenario.Sample) float64 { return rate(float64(s.NetworkBytes) / 1e6) })),
 			over(r, "read from the under store", every(func(s *scenario.Sample) float64 { return rate(float64(s.StoreReadBytes) / 1e6) })),
 			over(r, "written to the under store", every(func(s *scenario.Sample) float64 { return rate(float64(s.StoreWriteBytes) / 1e6) })),
 		}},
