@@ -143,9 +143,11 @@ func (c *mountCache) close() {
 }
 
 // mountLoop watches the mount table while any store is open.
-// A worker that has no store open asks nothing: a thousand idle workers cost the leader nothing.
+// A worker that has no store open asks nothing: a thousand idle workers cost the leader nothing. The first wait is shorter by
+// chance, so that thousands that were started together do not ask in one moment.
 func (w *Worker) mountLoop() {
-	for w.h.Sleep(w.ctx, w.c.MountRefresh) == nil {
+	wait := time.Duration(w.h.Rand().Int64N(int64(w.c.MountRefresh)) + 1)
+	for ; w.h.Sleep(w.ctx, wait) == nil; wait = w.c.MountRefresh {
 		w.mounts.mu.Lock()
 		idle := len(w.mounts.stores) == 0
 		w.mounts.mu.Unlock()
