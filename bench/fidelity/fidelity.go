@@ -9,7 +9,7 @@
 // # Noise
 //
 // Machines are shared. A workload is run in many short slices, and those count during which other processes used little
-// (Quiet); the rows say how much that was. CPU time, which a neighbour changes less than time, is what costs are made from.
+// (Quiet); the rows say how much that was, and the simulated machine has such neighbours too. CPU time, which a neighbour changes less than time, is what costs are made from.
 // Medians throughout.
 package fidelity
 
@@ -149,7 +149,7 @@ func Run(ctx context.Context, cfg Config, m *model.Model) (*Report, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		p, err := simulate(m, s.Workload, cfg.Seed)
+		p, err := simulate(m, s.Workload, s.Others, cfg.Seed)
 		if err != nil {
 			return nil, err
 		}

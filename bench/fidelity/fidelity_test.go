@@ -43,7 +43,7 @@ func known() *model.Model {
 // TestDriverInTheSimulator: each kind of workload runs there, shows its costs where they belong, and follows from the seed.
 func TestDriverInTheSimulator(t *testing.T) {
 	for _, w := range small() {
-		p, err := predict(known(), w, 1)
+		p, err := predict(known(), w, 0, 1)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -60,12 +60,12 @@ func TestDriverInTheSimulator(t *testing.T) {
 		if data := w.Bytes > 0; data != (p.worker > time.Duration(w.Ops)*40*time.Microsecond) || changes != (p.entries > 0) {
 			t.Errorf("%s: workers used %v, the journal got %d entries", w.Name(), p.worker, p.entries)
 		}
-		again, err := predict(known(), w, 1)
+		again, err := predict(known(), w, 0, 1)
 		if err != nil || again.History != p.History || again.Wall != p.Wall {
 			t.Errorf("%s: one seed, two histories: %v", w.Name(), err)
 		}
 		if w.Op == opMkdir {
-			if other, err := predict(known(), w, 2); err != nil || other.History == p.History {
+			if other, err := predict(known(), w, 0, 2); err != nil || other.History == p.History {
 				t.Errorf("another seed has the same history: %v", err)
 			}
 		}
@@ -96,13 +96,13 @@ func TestModelDecides(t *testing.T) {
 		{"disk's rate for the store", write(dfs.WriteThrough), func(m *model.Model) { m.Disk.BytesPerSecond /= 20 }},
 		{"open", Workload{Op: opCold, Callers: 2, Workers: 1, Bytes: 64 * kib, Ops: 4}, func(m *model.Model) { m.Store.OpenNs *= 10 }},
 	} {
-		before, err := predict(known(), c.w, 1)
+		before, err := predict(known(), c.w, 0, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		m := known()
 		c.slows(m)
-		after, err := predict(m, c.w, 1)
+		after, err := predict(m, c.w, 0, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestFitFindsAModel(t *testing.T) {
 	truth := known()
 	var samples []Sample
 	for _, w := range fewer(calibration(), true) {
-		s, err := simulate(truth, w, 1)
+		s, err := simulate(truth, w, 0, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +132,7 @@ func TestFitFindsAModel(t *testing.T) {
 	}
 	var errors []float64
 	for _, s := range samples {
-		p, err := simulate(m, s.Workload, 1)
+		p, err := simulate(m, s.Workload, 0, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestOnProcesses(t *testing.T) {
 		if s.Throughput <= 0 || s.Median <= 0 || s.ClientCPU <= 0 || s.MasterCPU <= 0 || s.Messages <= 0 || s.Workload.Op == opMkdir && s.Entries <= 0 {
 			t.Errorf("%s: %+v", s.Workload.Name(), s)
 		}
-		p, err := simulate(known(), s.Workload, 1)
+		p, err := simulate(known(), s.Workload, s.Others, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

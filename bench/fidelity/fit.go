@@ -34,11 +34,14 @@ const (
 func fitModel(samples []Sample, cores int, spread float64, quick bool, out io.Writer) (*model.Model, error) {
 	f := &fitting{samples: samples, out: out, m: first(cores)}
 	f.m.Disk.SyncSpread = min(spread, 2)
-	turns, starts, passes := []float64{500, 1000, 2000}, []float64{1e3, 2e3, 4e3, 8e3}, 2
+	turns, starts, shares, passes := []float64{500, 1500}, []float64{1e3, 3e3, 8e3}, []float64{0, 0.3, 1}, 2
 	if quick {
-		turns, starts, passes = turns[1:2], starts[1:2], 1
+		turns, starts, shares, passes = turns[1:], starts[1:2], shares[:1], 1
 	}
-	f.status(turns, starts)
+	f.status()
+	f.reads() // roughly: how they take turns is looked at
+	f.mutations()
+	f.turns(turns, starts, shares)
 	for range passes {
 		f.lists()
 		f.mutations()
@@ -84,9 +87,9 @@ func (f *fitting) real(op string, callers, size int, t dfs.WriteType) Sample {
 // sim is the same workload in the simulator by the model of now. Shorter than the real one: it has no noise.
 func (f *fitting) sim(real Sample) Sample {
 	w := real.Workload
-	w.Ops = min(w.Ops, max(20*w.Callers, 40))
+	w.Ops = min(w.Ops, max(30*w.Callers, 200))
 	if w.Bytes >= mib {
-		w.Ops = min(w.Ops, 4*w.Callers)
+		w.Ops = min(w.Ops, 5*w.Callers)
 	}
 	if f.err != nil {
 		return Sample{}
@@ -94,7 +97,7 @@ func (f *fitting) sim(real Sample) Sample {
 	if f.set != nil {
 		f.set()
 	}
-	s, err := simulate(f.m, w, 1)
+	s, err := simulate(f.m, w, real.Others, 1)
 	if err != nil {
 		f.err = err
 	}
@@ -167,44 +170,77 @@ func line(x1, y1, x2, y2 float64) (a, b float64) {
 	return a, b
 }
 
-// status finds what messages and operations cost, and how tasks take turns: that decides how many operations share a message.
-// Candidates for the latter are tried; for each the costs follow from CPU time, and the latency from a lone caller's.
-func (f *fitting) status(turns, starts []float64) {
-	alone, few, many := f.real(opStatus, 1, 0, 0), f.real(opStatus, 8, 0, 0), f.real(opStatus, 64, 0, 0)
+// status finds what messages and operations cost, and how much that varies.
+func (f *fitting) status() {
+	f.costs()
+	f.spread(f.real(opStatus, 1, 0, 0))
+	f.told("status")
+}
+
+// turns finds how tasks take turns: that decides how many operations share a message. Candidates are tried; for each the costs
+// follow anew from CPU time, and the latency from a lone caller's.
+func (f *fitting) turns(turns, starts, shares []float64) {
 	best, bestModel := math.Inf(1), f.m
 	for _, turn := range turns {
 		for _, start := range starts {
-			if f.err != nil {
-				return
-			}
-			f.m = copyOf(bestModel)
-			f.m.TurnNs, f.m.StartNs = turn, start
-			f.messages(few, many)
-			f.solve(&f.m.LatencyNs, alone, medianNs)
-			if e := f.distance(few) + f.distance(many); e < best {
-				best, bestModel = e, f.m
+			for _, share := range shares {
+				if f.err != nil {
+					return
+				}
+				f.m = copyOf(bestModel)
+				f.m.TurnNs, f.m.StartNs, f.m.StartShare = turn, start, share
+				f.costs()
+				if e := f.distance(); e < best {
+					best, bestModel = e, f.m
+				}
 			}
 		}
 	}
 	f.m = bestModel
-	f.told(fmt.Sprintf("status: turn %v, start %v, latency %v", time.Duration(f.m.TurnNs), time.Duration(f.m.StartNs), time.Duration(f.m.LatencyNs)))
+	f.told(fmt.Sprintf("turns: %v, start %v and %v of the queue, latency %v, idle %v, spread %.2f", time.Duration(f.m.TurnNs), time.Duration(f.m.StartNs),
+		f.m.StartShare, time.Duration(f.m.LatencyNs), time.Duration(f.m.IdleNs), f.m.MessageSpread))
+}
+
+// costs finds what does not depend on candidates. What idle processes spend is a part of what messages seem to cost, and so they
+// are found together.
+func (f *fitting) costs() {
+	alone, few, many := f.real(opStatus, 1, 0, 0), f.real(opStatus, 8, 0, 0), f.real(opStatus, 64, 0, 0)
+	for range 2 {
+		f.messages(few, many)
+		f.solve(&f.m.IdleNs, alone, func(s Sample) float64 { return (s.ClientCPU + s.MasterCPU) * 1e3 })
+	}
+	f.solve(&f.m.LatencyNs, alone, medianNs)
+}
+
+// spread finds how much costs vary from how much a lone caller's latency does, by halving.
+func (f *fitting) spread(alone Sample) {
+	const most, halvings = 1.5, 7
+	ratio := func(s Sample) float64 { return float64(s.P90) / float64(max(s.Median, 1)) }
+	low, high := 0.0, most
+	for range halvings {
+		f.m.MessageSpread = (low + high) / 2
+		if ratio(f.sim(alone)) < ratio(alone) {
+			low = f.m.MessageSpread
+		} else {
+			high = f.m.MessageSpread
+		}
+	}
+	f.m.MessageSpread = low
 }
 
 // messages finds the costs of messages and of the status in them from CPU time, where the machine is busy: an idle one spends
 // time on looking for work.
 func (f *fitting) messages(few, many Sample) {
-	for range 2 { // what turns cost depends on the messages, a little
-		a, b := f.sim(few), f.sim(many)
-		x, op := f.m.Methods[streamMethod], f.m.Operations[model.Status]
-		turns := func(s Sample, cpu, message, ns float64) float64 { return cpu*1e3 - s.Messages*message - ns }
-		x.Client.MessageNs, op.ClientNs = line(
-			few.Messages, few.ClientCPU*1e3-turns(a, a.ClientCPU, x.Client.MessageNs, op.ClientNs),
-			many.Messages, many.ClientCPU*1e3-turns(b, b.ClientCPU, x.Client.MessageNs, op.ClientNs))
-		x.Server.MessageNs, op.ServerNs = line(
-			few.Messages, few.MasterCPU*1e3-turns(a, a.MasterCPU, x.Server.MessageNs, op.ServerNs),
-			many.Messages, many.MasterCPU*1e3-turns(b, b.MasterCPU, x.Server.MessageNs, op.ServerNs))
-		f.m.Methods[streamMethod], f.m.Operations[model.Status] = x, op
-	}
+	a, b := f.sim(few), f.sim(many)
+	x, op := f.m.Methods[streamMethod], f.m.Operations[model.Status]
+	rest := func(s Sample, cpu, message, ns float64) float64 { return cpu*1e3 - s.Messages*message - ns }
+	x.Client.MessageNs, op.ClientNs = line(
+		few.Messages, few.ClientCPU*1e3-rest(a, a.ClientCPU, x.Client.MessageNs, op.ClientNs),
+		many.Messages, many.ClientCPU*1e3-rest(b, b.ClientCPU, x.Client.MessageNs, op.ClientNs))
+	x.Server.MessageNs, op.ServerNs = line(
+		few.Messages, few.MasterCPU*1e3-rest(a, a.MasterCPU, x.Server.MessageNs, op.ServerNs),
+		many.Messages, many.MasterCPU*1e3-rest(b, b.MasterCPU, x.Server.MessageNs, op.ServerNs))
+	f.m.Methods[streamMethod], f.m.Operations[model.Status] = x, op
 }
 
 // entries finds the costs of the journal's entries and of an operation in them, as messages does.
@@ -213,11 +249,19 @@ func (f *fitting) entries(few, many Sample, op *model.Operation) {
 	f.m.Journal.EntryNs, op.ServerNs = line(few.Entries, rest(few), many.Entries, rest(many))
 }
 
-// distance is how far the simulator is from reality.
-func (f *fitting) distance(real Sample) float64 {
-	s := f.sim(real)
+// distance is how far the simulator is from reality where turns decide: of callers that only ask, and of those whose questions are
+// a part of reads and changes.
+func (f *fitting) distance() float64 {
 	off := func(a, b float64) float64 { return math.Abs(math.Log(max(a, 1e-9) / max(b, 1e-9))) }
-	return off(s.Throughput, real.Throughput) + off(medianNs(s), medianNs(real)) + off(s.Messages, real.Messages)/2
+	total := 0.0
+	for _, real := range []Sample{f.real(opStatus, 8, 0, 0), f.real(opStatus, 64, 0, 0)} {
+		s := f.sim(real)
+		total += off(s.Throughput, real.Throughput) + off(medianNs(s), medianNs(real)) + off(s.Messages, real.Messages)/2
+	}
+	for _, real := range []Sample{f.real(opWarm, 8, 64*kib, 0), f.real(opMkdir, 8, 0, 0), f.real(opMkdir, 64, 0, 0)} {
+		total += off(f.sim(real).Messages, real.Messages) / 2
+	}
+	return total
 }
 
 // copyOf is a model that shares nothing with the other.

@@ -59,7 +59,7 @@ func (f *fitting) writes() {
 	f.solveIn(set, []goal{
 		{&x.Client.KiBNs, through(4, 4*mib), f.client}, {&x.Client.CallNs, through(8, 64*kib), f.client},
 		{&store.WriteKiBNs, through(4, 4*mib), workerCPU}, {&store.WriteNs, through(8, 64*kib), workerCPU},
-		{&disk.WriteKiBNs, both(4, 4*mib), workerCPU}, {&disk.CreateNs, both(8, 64*kib), workerCPU},
+		{&disk.WriteKiBNs, cached(4, 4*mib), workerCPU}, {&disk.CreateNs, both(8, 64*kib), workerCPU},
 		{&disk.SyncCPUNs, cached(8, 64*kib), workerCPU},
 		{&perKiB, cached(4, 4*mib), medianNs}, {&disk.SyncNs, cached(1, 64*kib), medianNs},
 		{&store.CommitNs, through(1, 64*kib), medianNs},

@@ -27,7 +27,6 @@ func calibration() []Workload {
 		{Op: opWrite, Type: dfs.WriteThrough, Callers: 8, Bytes: 64 * kib, Ops: 150},
 		{Op: opWrite, Type: dfs.WriteThrough, Callers: 4, Bytes: 4 * mib, Ops: 20},
 		{Op: opWrite, Type: dfs.WriteCacheThrough, Callers: 8, Bytes: 64 * kib, Ops: 150},
-		{Op: opWrite, Type: dfs.WriteCacheThrough, Callers: 4, Bytes: 4 * mib, Ops: 20},
 	}
 	for i := range all {
 		all[i].Workers = 1

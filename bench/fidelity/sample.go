@@ -16,6 +16,7 @@ type Sample struct {
 	Workload   Workload      `json:"workload"`
 	Throughput float64       `json:"operations_per_second"`
 	Median     time.Duration `json:"median_ns"`
+	P90        time.Duration `json:"p90_ns"`
 	P99        time.Duration `json:"p99_ns"`
 	ClientCPU  float64       `json:"client_cpu_us"` // an operation
 	MasterCPU  float64       `json:"master_cpu_us"`
@@ -98,7 +99,7 @@ func summarize(w Workload, all []tried, q Quiet) Sample {
 	for _, t := range all {
 		latencies = append(latencies, t.Latencies...)
 	}
-	s.Median, s.P99 = quantile(latencies, 0.5), quantile(latencies, 0.99)
+	s.Median, s.P90, s.P99 = quantile(latencies, 0.5), quantile(latencies, 0.9), quantile(latencies, 0.99)
 	return s
 }
 
@@ -126,9 +127,9 @@ func quantile(all []time.Duration, q float64) time.Duration {
 	return all[min(int(q*float64(len(all))), len(all)-1)]
 }
 
-// simulate is the sample of a workload in the simulator.
-func simulate(m *model.Model, w Workload, seed uint64) (Sample, error) {
-	p, err := predict(m, w, seed)
+// simulate is the sample of a workload in the simulator, beside other processes with a share of the machine.
+func simulate(m *model.Model, w Workload, others float64, seed uint64) (Sample, error) {
+	p, err := predict(m, w, others, seed)
 	if err != nil {
 		return Sample{}, err
 	}

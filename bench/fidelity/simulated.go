@@ -28,13 +28,13 @@ type predicted struct {
 }
 
 // predict runs one slice of a workload in a simulated cluster of the model, all of it on one machine, as the real processes are.
-// It follows from the seed.
-func predict(m *model.Model, w Workload, seed uint64) (*predicted, error) {
+// others is the share of that machine which other processes have meanwhile. It follows from the seed.
+func predict(m *model.Model, w Workload, others float64, seed uint64) (*predicted, error) {
 	wd := world.New(seed)
 	defer wd.Close()
 	c := cluster.New(wd, cluster.Config{Masters: 1, Workers: w.Workers, WorkerBytes: 2 << 30, Model: m, OneMachine: true})
 	n := wd.NewNode("client", c.Place(0))
-	s := &simulation{cluster: c, node: n, driver: driver{h: n, counts: &counts{}}}
+	s := &simulation{cluster: c, node: n, driver: driver{h: n, counts: &counts{}}, neighbours: wd.NewNode("neighbours", c.Place(0)), others: min(others, mostOthers)}
 	s.originals = s.put
 	n.Go("driver", func() {
 		s.err = s.work(w)
@@ -61,6 +61,32 @@ type simulation struct {
 	out     predicted
 	done    bool
 	err     error
+
+	neighbours *world.Node
+	others     float64
+}
+
+// Other processes use the cores in short turns, at random moments. What they had in reality they have here too, however busy the
+// machine is.
+const (
+	turnOfOthers = 100 * time.Microsecond
+	mostOthers   = 0.9
+)
+
+// disturb has other processes take their share from now on.
+func (s *simulation) disturb() {
+	if s.others <= 0 {
+		return
+	}
+	sched, n := s.cluster.World.Sched, s.neighbours
+	gap := float64(turnOfOthers) / s.others / float64(n.Cores())
+	rng := n.Rand()
+	var next func()
+	next = func() {
+		n.Go("turn", func() { _ = n.Compute(context.Background(), turnOfOthers) })
+		sched.After(time.Duration(gap*rng.ExpFloat64()), next)
+	}
+	sched.After(0, next)
 }
 
 // put makes files in the under store.
@@ -89,6 +115,7 @@ func (s *simulation) work(w Workload) error {
 	if err != nil {
 		return err
 	}
+	s.disturb()
 	for _, warm := range []bool{true, false} {
 		j, err := next(ctx)
 		if err != nil {

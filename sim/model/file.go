@@ -72,7 +72,7 @@ const (
 	maxCores = 4096
 	maxRate  = 1e12
 
-	maxSpread = 3 // a sync in a hundred takes a thousand times the median
+	maxSpread = 3 // one in a hundred takes a thousand times the median
 )
 
 // Check tells what of a model cannot be, all at once.
@@ -84,6 +84,11 @@ func (m *Model) Check() error {
 	c.ns("latency_wait_ns", m.LatencyNs)
 	c.ns("turn_ns", m.TurnNs)
 	c.ns("start_wait_ns", m.StartNs)
+	if x := m.StartShare; !(x >= 0 && x <= 1) {
+		c.wrong("start_queue_share", x, "0 to 1")
+	}
+	c.ns("idle_ns", m.IdleNs)
+	c.spread("message_spread", m.MessageSpread)
 	for _, name := range slices.Sorted(maps.Keys(m.Methods)) {
 		x := m.Methods[name]
 		for _, e := range []struct {
@@ -112,9 +117,7 @@ func (m *Model) Check() error {
 	c.ns("disk.write_kib_ns", m.Disk.WriteKiBNs)
 	c.ns("disk.sync_ns", m.Disk.SyncCPUNs)
 	c.ns("disk.sync_wait_ns", m.Disk.SyncNs)
-	if x := m.Disk.SyncSpread; !(x >= 0 && x <= maxSpread) {
-		c.wrong("disk.sync_spread", x, fmt.Sprintf("0 to %v", maxSpread))
-	}
+	c.spread("disk.sync_spread", m.Disk.SyncSpread)
 	if r := m.Disk.BytesPerSecond; !(r >= 1 && r <= maxRate) {
 		c.wrong("disk.write_bytes_per_second", r, fmt.Sprintf("1 to %g", maxRate))
 	}
@@ -135,6 +138,12 @@ func (c *check) wrong(key string, value float64, want string) {
 func (c *check) ns(key string, value float64) {
 	if !(value >= 0 && value <= maxNs) || math.IsNaN(value) {
 		c.wrong(key, value, fmt.Sprintf("0 to %g nanoseconds", maxNs))
+	}
+}
+
+func (c *check) spread(key string, value float64) {
+	if !(value >= 0 && value <= maxSpread) {
+		c.wrong(key, value, fmt.Sprintf("0 to %v", maxSpread))
 	}
 }
 

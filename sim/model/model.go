@@ -34,15 +34,18 @@ type Model struct {
 	Time    time.Time `json:"time"`
 	Machine Machine   `json:"machine"`
 
-	Cores      int                  `json:"cores"` // of one machine of the model
-	LatencyNs  float64              `json:"latency_wait_ns"`
-	TurnNs     float64              `json:"turn_ns"`       // of a task that wakes
-	StartNs    float64              `json:"start_wait_ns"` // until a new task runs
-	Methods    map[string]Method    `json:"methods"`       // by full name; "other" is for those without a line
-	Operations map[string]Operation `json:"operations"`
-	Journal    Journal              `json:"journal"`
-	Disk       Disk                 `json:"disk"`
-	Store      Store                `json:"store"`
+	Cores         int                  `json:"cores"` // of one machine of the model
+	LatencyNs     float64              `json:"latency_wait_ns"`
+	TurnNs        float64              `json:"turn_ns"`           // of a task that wakes
+	StartNs       float64              `json:"start_wait_ns"`     // until a new task runs
+	StartShare    float64              `json:"start_queue_share"` // of the wait for a core that a new task waits besides
+	IdleNs        float64              `json:"idle_ns"`           // of a process that was idle when a message came
+	MessageSpread float64              `json:"message_spread"`    // standard deviation of the logarithm of messages' costs
+	Methods       map[string]Method    `json:"methods"`           // by full name; "other" is for those without a line
+	Operations    map[string]Operation `json:"operations"`
+	Journal       Journal              `json:"journal"`
+	Disk          Disk                 `json:"disk"`
+	Store         Store                `json:"store"`
 }
 
 // Machine is what was measured on.
@@ -126,7 +129,15 @@ func (m *Model) operation(kind string) Operation {
 func (m *Model) Turn() time.Duration { return time.Duration(m.TurnNs) }
 
 // Start implements world.Costs.
-func (m *Model) Start() time.Duration { return time.Duration(m.StartNs) }
+func (m *Model) Start(queue time.Duration) time.Duration {
+	return time.Duration(m.StartNs + m.StartShare*float64(queue))
+}
+
+// Idle implements world.Costs.
+func (m *Model) Idle() time.Duration { return time.Duration(m.IdleNs) }
+
+// Spread implements world.Costs.
+func (m *Model) Spread() float64 { return m.MessageSpread }
 
 // Message implements world.Costs.
 func (m *Model) Message(x world.Message) time.Duration {

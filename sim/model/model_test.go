@@ -17,7 +17,7 @@ import (
 func sample() *Model {
 	return &Model{
 		Version: Version, Commit: "abc", Time: time.Unix(1_700_000_000, 0).UTC(), Machine: Machine{CPU: "c", Memory: "m", Kernel: "k", Go: "g"},
-		Cores: 2, LatencyNs: 1, TurnNs: 2, StartNs: 3,
+		Cores: 2, LatencyNs: 1, TurnNs: 2, StartNs: 3, StartShare: 0.5, IdleNs: 26, MessageSpread: 0.25,
 		Methods: map[string]Method{
 			Other:  {Client: End{4, 5, 6}, Server: End{7, 8, 9}},
 			"/s/m": {Client: End{CallNs: 10, MessageNs: 100, KiBNs: 1000}, Server: End{CallNs: 20, MessageNs: 200, KiBNs: 2000}},
@@ -95,6 +95,7 @@ func TestRefused(t *testing.T) {
 		{"too large", bytes.Repeat([]byte(" "), maxFileBytes+1), []string{"bytes"}},
 		{"all wrong at once", changed(t, func(m map[string]any) {
 			m["cores"], m["turn_ns"], m["latency_wait_ns"], m["start_wait_ns"] = 0, -1, 2e9, -3
+			m["idle_ns"], m["message_spread"], m["start_queue_share"] = -1, -1, 2
 			part(m, "disk")["write_bytes_per_second"] = 0
 			part(m, "disk")["sync_spread"] = 4
 			part(m, "disk")["sync_wait_ns"] = -1
@@ -102,7 +103,7 @@ func TestRefused(t *testing.T) {
 			part(m, "journal")["entry_ns"] = -1
 			part(part(part(m, "methods"), "/s/m"), "server")["kib_ns"] = -1
 			part(part(m, "operations"), "list")["client_entry_ns"] = -1
-		}), []string{"cores: 0", "turn_ns: -1", "latency_wait_ns", "start_wait_ns", "write_bytes_per_second", "sync_spread", "disk.sync_wait_ns",
+		}), []string{"cores: 0", "turn_ns: -1", "latency_wait_ns", "start_wait_ns", "idle_ns", "start_queue_share: 2", "message_spread: -1", "write_bytes_per_second", "sync_spread", "disk.sync_wait_ns",
 			"store.open_ns", "journal.entry_ns", `methods["/s/m"].server.kib_ns`, `operations["list"].client_entry_ns`}},
 		{"no others", changed(t, func(m map[string]any) {
 			delete(part(m, "methods"), Other)
@@ -145,7 +146,7 @@ func TestCharges(t *testing.T) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
-	if m.Turn() != 2 || m.Start() != 3 || m.Topology().Rack != 1 || m.Topology().Far != 1 {
+	if m.Turn() != 2 || m.Start(8) != 7 || m.Idle() != 26 || m.Spread() != 0.25 || m.Topology().Rack != 1 || m.Topology().Far != 1 {
 		t.Error("turn, start or latency")
 	}
 	if d := m.DiskConfig(); d.Sync != 19 || d.Rate != 20 || d.Spread != 0.5 || !d.Together || d.CPU != (world.DiskCPU{Create: 16, KiB: 17, Sync: 18}) {

@@ -2,6 +2,8 @@ package world
 
 import (
 	"context"
+	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/forebay/forebay/sim/sched"
@@ -15,8 +17,13 @@ type Costs interface {
 	Message(m Message) time.Duration
 	// Turn is what a task spends on being woken after a wait for an event.
 	Turn() time.Duration
-	// Start is how much later than its creation a task runs, which costs no core.
-	Start() time.Duration
+	// Start is how much later than its creation a task runs, when a core will be free after queue. It takes no core.
+	Start(queue time.Duration) time.Duration
+	// Idle is what a process spends on having been idle when a message comes: its threads look for work, sleep and are woken. It
+	// keeps a core busy and the message does not wait for it.
+	Idle() time.Duration
+	// Spread is how much the costs of messages vary: the standard deviation of their logarithm. Their mean does not change.
+	Spread() float64
 }
 
 // Message is one message at one of its ends, or with a nil Body the beginning of a stream there.
@@ -40,9 +47,28 @@ func (k *call) end(server bool) *Node {
 // context: a message that was paid for in part is not undone.
 func (k *call) charge(server, sends bool, body any, size int) {
 	n := k.end(server)
-	if costs := n.w.Costs; costs != nil {
-		n.spend(costs.Message(Message{Method: k.method, Server: server, Sends: sends, Bytes: size, Body: body}))
+	costs := n.w.Costs
+	if costs == nil {
+		return
 	}
+	d := costs.Message(Message{Method: k.method, Server: server, Sends: sends, Bytes: size, Body: body})
+	if s := costs.Spread(); s > 0 {
+		d = time.Duration(float64(Spread(n.w.costsRand(), d, s)) * math.Exp(-s*s/2))
+	}
+	now := n.w.Sched.Elapsed()
+	idle := !sends && now >= n.busyUntil
+	n.spend(d)
+	if idle && costs.Idle() > 0 {
+		n.core(n.w.Sched.Reached(), costs.Idle())
+	}
+}
+
+// costsRand is the stream from which the spread of costs is drawn.
+func (w *World) costsRand() *rand.Rand {
+	if w.costsRng == nil {
+		w.costsRng = w.stream("costs")
+	}
+	return w.costsRng
 }
 
 // spend is Compute to its end. A task whose own time is ahead waits for that first: the core is not kept for it until then.
@@ -61,7 +87,7 @@ func (n *Node) delayed(task func()) func() {
 		return task
 	}
 	return func() {
-		_ = n.Sleep(context.Background(), costs.Start()) // that context does not end
+		_ = n.Sleep(context.Background(), costs.Start(n.Queue())) // that context does not end
 		task()
 	}
 }

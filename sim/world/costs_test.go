@@ -14,7 +14,8 @@ import (
 type priced struct {
 	seen                       []Message
 	send, receive, serve, turn time.Duration
-	start                      time.Duration
+	start, idle                time.Duration
+	spread                     float64
 }
 
 func (p *priced) Message(m Message) time.Duration {
@@ -27,8 +28,10 @@ func (p *priced) Message(m Message) time.Duration {
 	}
 	return p.receive
 }
-func (p *priced) Turn() time.Duration  { return p.turn }
-func (p *priced) Start() time.Duration { return p.start }
+func (p *priced) Turn() time.Duration                     { return p.turn }
+func (p *priced) Start(queue time.Duration) time.Duration { return p.start + queue/2 }
+func (p *priced) Idle() time.Duration                     { return p.idle }
+func (p *priced) Spread() float64                         { return p.spread }
 
 // TestCostsOfACall: each end of a call pays for each message, in time and on its own cores, and is told which message it is.
 func TestCostsOfACall(t *testing.T) {
@@ -98,6 +101,61 @@ func TestCostsOfAStream(t *testing.T) {
 	}
 }
 
+// TestIdle: a message that comes to an idle process has it use a core besides, which delays nothing; one that comes to a busy
+// process does not.
+func TestIdle(t *testing.T) {
+	p := newPair(t, 1)
+	p.w.Costs = &priced{send: time.Millisecond, receive: time.Millisecond, serve: time.Millisecond, idle: 4 * time.Millisecond}
+	p.run(func(c client) {
+		before := p.w.Sched.Elapsed()
+		if err := p.call(c, time.Minute); err != nil {
+			t.Error(err)
+		}
+		if took := p.w.Sched.Elapsed() - before; took < 4*time.Millisecond || took > 7*time.Millisecond {
+			t.Errorf("a call took %v", took)
+		}
+		if p.client.Used() != 6*time.Millisecond || p.server.Used() != 6*time.Millisecond {
+			t.Errorf("an idle client and server used %v and %v", p.client.Used(), p.server.Used())
+		}
+		_ = p.client.Sleep(background, time.Second)
+		p.server.Go("busy", func() { _ = p.server.Compute(background, time.Second) })
+		_ = p.client.Sleep(background, time.Millisecond)
+		before = p.server.Used()
+		if err := p.call(c, time.Minute); err != nil {
+			t.Error(err)
+		}
+		if used := p.server.Used() - before; used != 2*time.Millisecond {
+			t.Errorf("a busy server used %v more", used)
+		}
+	})
+}
+
+// TestSpreadOfCosts: with a spread messages cost more and less, and in the mean the same; one seed draws the same.
+func TestSpreadOfCosts(t *testing.T) {
+	used := func(seed uint64, spread float64) time.Duration {
+		p := newPair(t, seed)
+		p.w.Costs = &priced{serve: time.Millisecond, spread: spread}
+		p.run(func(c client) {
+			for range 1000 {
+				if err := p.call(c, time.Minute); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		return p.server.Used()
+	}
+	if even := used(1, 0); even != 2*time.Second {
+		t.Errorf("without a spread %v", even)
+	}
+	one := used(1, 0.5)
+	if one < 1900*time.Millisecond || one > 2100*time.Millisecond || one == 2*time.Second {
+		t.Errorf("with a spread %v, want about 2s", one)
+	}
+	if used(1, 0.5) != one || used(2, 0.5) == one {
+		t.Error("the spread does not follow from the seed")
+	}
+}
+
 // TestSharedMachine: nodes on one machine queue at its cores, others do not; its disk likewise.
 func TestSharedMachine(t *testing.T) {
 	for _, c := range []struct {
@@ -160,6 +218,25 @@ func TestTurns(t *testing.T) {
 	}
 	if n.Used() != 6*time.Millisecond {
 		t.Errorf("charged %v", n.Used())
+	}
+}
+
+// TestStartWhenBusy: a task that is made while the cores are busy is told how busy they are.
+func TestStartWhenBusy(t *testing.T) {
+	w := New(1)
+	defer w.Close()
+	w.Costs = &priced{start: time.Millisecond}
+	n := w.NewNode("n", NodeConfig{Cores: 1})
+	n.Go("busy", func() { _ = n.Compute(background, 20*time.Millisecond) }) // from 1 ms on
+	w.Sched.After(11*time.Millisecond, func() {
+		n.Go("late", func() {
+			if at := w.Sched.Elapsed(); at != 17*time.Millisecond { // 11, 1, and half of the 10 that the core is busy
+				t.Errorf("it began at %v", at)
+			}
+		})
+	})
+	if err := w.Sched.Run(time.Second); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -46,13 +46,14 @@ import (
 // World is a set of nodes in one virtual time.
 // Left out: memory that runs out, and processes that slow down. It is used between runs and by the tasks and timers of its scheduler, and so needs no lock.
 type World struct {
-	Sched *sched.Scheduler
-	Net   *Net
-	CPU   CPUModel // nil: requests cost no CPU
-	Costs Costs    // in place of CPU; nil: none. It is set before the first node is made
-	seed  uint64
-	nodes map[string]*Node
-	order []*Node // as they were made
+	Sched    *sched.Scheduler
+	Net      *Net
+	CPU      CPUModel // nil: requests cost no CPU
+	costsRng *rand.Rand
+	Costs    Costs // in place of CPU; nil: none. It is set before the first node is made
+	seed     uint64
+	nodes    map[string]*Node
+	order    []*Node // as they were made
 
 	observer Observer // nil: nobody; it changes nothing of what happens
 	calls    uint64
@@ -93,15 +94,16 @@ func (n *Node) Zone() string { return n.nic.zone }
 // What belongs to the machine (disk, network card, cores, skew) outlives a crash; group, rng and servers are the
 // process's, and each life has new ones.
 type Node struct {
-	w     *World
-	name  string
-	nic   *nic
-	disk  *disk
-	on    *Machine
-	used  time.Duration // of cores, since the beginning
-	queue time.Duration // the longest wait for a core since it was asked for
-	clock clock
-	life  int // of the process: a crash begins the next
+	w         *World
+	name      string
+	nic       *nic
+	disk      *disk
+	on        *Machine
+	used      time.Duration // of cores, since the beginning
+	queue     time.Duration // the longest wait for a core since it was asked for
+	busyUntil time.Duration // of what was charged so far
+	clock     clock
+	life      int // of the process: a crash begins the next
 
 	group   *sched.Group
 	rng     *rand.Rand
@@ -220,6 +222,7 @@ func (n *Node) Compute(ctx context.Context, d time.Duration) error {
 // core takes d of a core of the machine, for work that comes at a moment, and tells how long it is until it is done.
 func (n *Node) core(at, d time.Duration) time.Duration {
 	took := n.on.core(at, d)
+	n.busyUntil = max(n.busyUntil, at+took)
 	n.queue = max(n.queue, took-d)
 	n.used += d
 	return took

@@ -37,7 +37,7 @@ func calibrateCommand() *cobra.Command {
 		Use:   "calibrate",
 		Short: "measure this machine's processes and write a model for the simulator",
 		Long: `Measures one master, a worker and a client as processes of this machine: CPU time of operations, messages and bytes, and the
-waits for network and disk. The model is JSON; sim run, and fidelity, read it with --model.`,
+waits for network and disk. The model is JSON, which fidelity reads with --model; docs/fidelity.md says what it holds.`,
 		Example: "  forebay-lab calibrate --out model.json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
