@@ -161,11 +161,16 @@ func Run(ctx context.Context, cfg Config, m *model.Model) (*Report, error) {
 
 // Both is Run by a model that was made before or, when there is none, by one that is made first.
 func Both(ctx context.Context, cfg Config, m *model.Model) (*Report, error) {
+	var made []Sample
 	if m == nil {
 		var err error
-		if m, _, err = Calibrate(ctx, cfg); err != nil {
+		if m, made, err = Calibrate(ctx, cfg); err != nil {
 			return nil, err
 		}
 	}
-	return Run(ctx, cfg, m)
+	r, err := Run(ctx, cfg, m)
+	if r != nil {
+		r.Calibration = made
+	}
+	return r, err
 }

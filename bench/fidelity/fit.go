@@ -120,18 +120,15 @@ func medianNs(s Sample) float64  { return float64(s.Median) }
 // maxFigure keeps a search that leads nowhere within what a model may hold.
 const maxFigure = 9e8
 
-// solve changes one figure until a metric of a workload is as it is in reality, taking the metric for linear in it. A figure
-// that has no effect stays.
-func (f *fitting) solve(figure *float64, real Sample, of func(Sample) float64) {
+// solve changes one figure until a metric of a workload is as it is in reality, taking the metric for linear in it. units is how
+// often an operation is charged with the figure, at least: it bounds the step. A figure that has no effect stays.
+func (f *fitting) solve(figure *float64, real Sample, of func(Sample) float64, units float64) {
 	if f.err != nil {
 		return
 	}
 	p0, y0, want := *figure, of(f.sim(real)), of(real)
-	step := want - y0
-	if real.Workload.Bytes > 0 {
-		step /= max(float64(real.Workload.Bytes)/kib/16, 1)
-	}
-	if math.Abs(want-y0) < want*0.005 {
+	step := (want - y0) / units
+	if math.Abs(want-y0) < math.Abs(want)*0.005 {
 		return
 	}
 	p1 := min(max(p0+step, 0), maxFigure)
@@ -141,7 +138,8 @@ func (f *fitting) solve(figure *float64, real Sample, of func(Sample) float64) {
 	*figure = p1
 	y1 := of(f.sim(real))
 	if slope := (y1 - y0) / (p1 - p0); slope > 1e-6 {
-		*figure = min(max(p0+(want-y0)/slope, 0), maxFigure)
+		step = max(min((want-y0)/slope, 2*math.Abs(step)), -2*math.Abs(step))
+		*figure = min(max(p0+step, 0), maxFigure)
 	} else {
 		*figure = p0
 	}
@@ -201,15 +199,27 @@ func (f *fitting) turns(turns, starts, shares []float64) {
 		f.m.StartShare, time.Duration(f.m.LatencyNs), time.Duration(f.m.IdleNs), f.m.MessageSpread))
 }
 
-// costs finds what does not depend on candidates. What idle processes spend is a part of what messages seem to cost, and so they
-// are found together.
+// costs finds what does not depend on candidates. What idle processes spend on waking up is a part of what messages seem to cost.
+// Two workloads tell the two apart badly, and so a message keeps at least half of what it costs when waking up is free. A lone
+// caller's latency and its CPU time bound what waking up costs; what then lacks of the latency is the network's.
 func (f *fitting) costs() {
 	alone, few, many := f.real(opStatus, 1, 0, 0), f.real(opStatus, 8, 0, 0), f.real(opStatus, 64, 0, 0)
+	f.m.IdleNs, f.m.LatencyNs = 0, 0
+	f.messages(few, many)
+	f.messages(few, many) // what turns cost depends on the messages, a little
+	least := f.m.Methods[streamMethod]
 	for range 2 {
+		f.solve(&f.m.IdleNs, alone, medianNs, 1)
+		byLatency := f.m.IdleNs
+		f.solve(&f.m.IdleNs, alone, func(s Sample) float64 { return (s.ClientCPU + s.MasterCPU) * 1e3 }, 1)
+		f.m.IdleNs = min(f.m.IdleNs, byLatency)
 		f.messages(few, many)
-		f.solve(&f.m.IdleNs, alone, func(s Sample) float64 { return (s.ClientCPU + s.MasterCPU) * 1e3 })
+		x := f.m.Methods[streamMethod]
+		x.Client.MessageNs = max(x.Client.MessageNs, least.Client.MessageNs/2)
+		x.Server.MessageNs = max(x.Server.MessageNs, least.Server.MessageNs/2)
+		f.m.Methods[streamMethod] = x
 	}
-	f.solve(&f.m.LatencyNs, alone, medianNs)
+	f.solve(&f.m.LatencyNs, alone, medianNs, 1)
 }
 
 // spread finds how much costs vary from how much a lone caller's latency does, by halving.

@@ -10,8 +10,8 @@ func (f *fitting) lists() {
 	short, long := f.real(opList, 4, 10, 0), f.real(opList, 4, 500, 0)
 	x, op := f.m.Methods[executeMethod], f.m.Operations[model.List]
 	f.solveIn(func() { f.m.Methods[executeMethod] = x; f.m.Operations[model.List] = op }, []goal{
-		{&x.Client.MessageNs, short, f.client}, {&op.ClientEntryNs, long, f.client},
-		{&x.Server.MessageNs, short, f.master}, {&op.ServerEntryNs, long, f.master},
+		{&x.Client.MessageNs, short, f.client, 1}, {&op.ClientEntryNs, long, f.client, 500},
+		{&x.Server.MessageNs, short, f.master, 1}, {&op.ServerEntryNs, long, f.master, 500},
 	})
 	f.told("list")
 }
@@ -22,12 +22,12 @@ func (f *fitting) mutations() {
 	op := f.m.Operations[model.Mkdir]
 	f.entries(few, many, &op)
 	f.solveIn(func() { f.m.Operations[model.Mkdir] = op }, []goal{
-		{&op.ClientNs, many, f.client}, {&op.ServerNs, many, f.master}, {&f.m.Journal.SyncNs, alone, medianNs},
+		{&op.ClientNs, many, f.client, 1}, {&op.ServerNs, many, f.master, 1}, {&f.m.Journal.SyncNs, alone, medianNs, 1},
 	})
 	made := f.real(opCreate, 64, 0, 0)
 	half := f.m.Operations[model.Create] // a file is created and completed: two operations, taken for alike
 	f.solveIn(func() { f.m.Operations[model.Create], f.m.Operations[model.Complete] = half, half }, []goal{
-		{&half.ClientNs, made, f.client}, {&half.ServerNs, made, f.master},
+		{&half.ClientNs, made, f.client, 1}, {&half.ServerNs, made, f.master, 1},
 	})
 	f.told("mkdir and create")
 }
@@ -37,8 +37,8 @@ func (f *fitting) reads() {
 	small, large := f.real(opWarm, 8, 64*kib, 0), f.real(opWarm, 4, 4*mib, 0)
 	x := f.m.Methods[readMethod]
 	f.solveIn(func() { f.m.Methods[readMethod] = x }, []goal{
-		{&x.Client.KiBNs, large, f.client}, {&x.Client.CallNs, small, f.client},
-		{&x.Server.KiBNs, large, workerCPU}, {&x.Server.CallNs, small, workerCPU},
+		{&x.Client.KiBNs, large, f.client, 4 * mib / kib}, {&x.Client.CallNs, small, f.client, 1},
+		{&x.Server.KiBNs, large, workerCPU, 4 * mib / kib}, {&x.Server.CallNs, small, workerCPU, 1},
 	})
 	f.told("warm reads")
 }
@@ -57,16 +57,16 @@ func (f *fitting) writes() {
 		disk.BytesPerSecond = 1024e9 / max(perKiB, 10)
 	}
 	f.solveIn(set, []goal{
-		{&x.Client.KiBNs, through(4, 4*mib), f.client}, {&x.Client.CallNs, through(8, 64*kib), f.client},
-		{&store.WriteKiBNs, through(4, 4*mib), workerCPU}, {&store.WriteNs, through(8, 64*kib), workerCPU},
-		{&disk.WriteKiBNs, cached(4, 4*mib), workerCPU}, {&disk.CreateNs, both(8, 64*kib), workerCPU},
-		{&disk.SyncCPUNs, cached(8, 64*kib), workerCPU},
-		{&perKiB, cached(4, 4*mib), medianNs}, {&disk.SyncNs, cached(1, 64*kib), medianNs},
-		{&store.CommitNs, through(1, 64*kib), medianNs},
+		{&x.Client.KiBNs, through(4, 4*mib), f.client, 4 * mib / kib}, {&x.Client.CallNs, through(8, 64*kib), f.client, 1},
+		{&store.WriteKiBNs, through(4, 4*mib), workerCPU, 4 * mib / kib}, {&store.WriteNs, through(8, 64*kib), workerCPU, 1},
+		{&disk.WriteKiBNs, cached(4, 4*mib), workerCPU, 4 * mib / kib}, {&disk.CreateNs, both(8, 64*kib), workerCPU, 1},
+		{&disk.SyncCPUNs, cached(8, 64*kib), workerCPU, 1},
+		{&perKiB, cached(4, 4*mib), medianNs, 4 * mib / kib}, {&disk.SyncNs, cached(1, 64*kib), medianNs, 1},
+		{&store.CommitNs, through(1, 64*kib), medianNs, 1},
 	})
 	f.told("writes")
 	f.solveIn(func() {}, []goal{
-		{&store.ReadKiBNs, f.real(opCold, 4, 4*mib, 0), workerCPU}, {&store.OpenNs, f.real(opCold, 8, 64*kib, 0), workerCPU},
+		{&store.ReadKiBNs, f.real(opCold, 4, 4*mib, 0), workerCPU, 4 * mib / kib}, {&store.OpenNs, f.real(opCold, 8, 64*kib, 0), workerCPU, 1},
 	})
 	f.told("cold reads")
 }
@@ -76,13 +76,14 @@ type goal struct {
 	figure *float64
 	real   Sample
 	metric func(Sample) float64
+	units  float64 // of the figure in an operation, at least; 0: 1
 }
 
 // solveIn solves goals one after the other. set brings figures that are no part of the model itself into it.
 func (f *fitting) solveIn(set func(), goals []goal) {
 	f.set = set
 	for _, g := range goals {
-		f.solve(g.figure, g.real, g.metric)
+		f.solve(g.figure, g.real, g.metric, max(g.units, 1))
 		set()
 	}
 	f.set = nil

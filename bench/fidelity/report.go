@@ -14,6 +14,7 @@ import (
 // Report is a comparison: measured and simulated values in columns of their own, and errors.
 type Report struct {
 	Model            *model.Model `json:"model"`
+	Calibration      []Sample     `json:"calibration,omitempty"` // what the model was made from, when that was part of the run
 	Rows             []Row        `json:"rows"`
 	ThroughputError  float64      `json:"throughput_error_median"` // medians of the rows' absolute errors
 	LatencyError     float64      `json:"median_latency_error_median"`

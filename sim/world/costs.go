@@ -19,8 +19,7 @@ type Costs interface {
 	Turn() time.Duration
 	// Start is how much later than its creation a task runs, when a core will be free after queue. It takes no core.
 	Start(queue time.Duration) time.Duration
-	// Idle is what a process spends on having been idle when a message comes: its threads look for work, sleep and are woken. It
-	// keeps a core busy and the message does not wait for it.
+	// Idle is what a process that did nothing spends on waking up for a message, before it looks at that.
 	Idle() time.Duration
 	// Spread is how much the costs of messages vary: the standard deviation of their logarithm. Their mean does not change.
 	Spread() float64
@@ -55,12 +54,10 @@ func (k *call) charge(server, sends bool, body any, size int) {
 	if s := costs.Spread(); s > 0 {
 		d = time.Duration(float64(Spread(n.w.costsRand(), d, s)) * math.Exp(-s*s/2))
 	}
-	now := n.w.Sched.Elapsed()
-	idle := !sends && now >= n.busyUntil
-	n.spend(d)
-	if idle && costs.Idle() > 0 {
-		n.core(n.w.Sched.Reached(), costs.Idle())
+	if !sends && n.w.Sched.Elapsed() >= n.busyUntil {
+		d += costs.Idle()
 	}
+	n.spend(d)
 }
 
 // costsRand is the stream from which the spread of costs is drawn.
