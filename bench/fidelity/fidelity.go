@@ -95,6 +95,9 @@ func measureAll(ctx context.Context, cfg Config, what string, all []Workload) ([
 			n++
 		}
 		err := onCluster(ctx, cfg, all[0].Workers, func(r *rig) error {
+			if err := r.settle(ctx, all[0].Workers); err != nil {
+				return err
+			}
 			for _, w := range all[:n] {
 				s, err := r.sample(ctx, w, cfg.Quiet, cfg.Raw)
 				if err != nil {

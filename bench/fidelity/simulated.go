@@ -111,6 +111,11 @@ func (s *simulation) work(w Workload) error {
 	if err != nil {
 		return err
 	}
+	if w.Bytes > 0 {
+		if err := s.settle(ctx, w.Workers); err != nil {
+			return err
+		}
+	}
 	next, err := s.prepare(ctx, w)
 	if err != nil {
 		return err
