@@ -89,6 +89,14 @@ clean:
 
 ## mutants: plant the bugs of sim/mutants in the production code, one by one: the sweep must kill each (MUTANTS="-only name,rename*")
 .PHONY: mutants
+# sim sweeps small clusters with faults, and runs one of 3,000 workers and 30,000 clients for a moment. Seeds that fail are saved
+# in sim-failures, for sim replay and sim shrink. SEEDS says how many.
+SEEDS ?= 120
+.PHONY: sim
+sim: build
+	$(BIN)/forebay-lab sim sweep --seeds $(SEEDS) --faults all --few
+	$(BIN)/forebay-lab sim run --scenario training-epoch --workers 3000 --clients 30000 --duration 15s --rate 0.1 --seed 7
+
 mutants:
 	cd $(TOOLS) && $(GO) build -o $(BIN)/mutants ./mutants
 	$(BIN)/mutants -json $(BIN)/mutants.json $(MUTANTS)
