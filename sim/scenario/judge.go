@@ -61,7 +61,8 @@ func (r *run) settle(ctx context.Context) error {
 		return nil
 	}
 	r.heal()
-	users := operationTimeout + time.Second
+	// An operation that began at the last moment, its farewell (a writer that gives up tells the master), and the pause after it.
+	users := operationTimeout + 20*time.Second
 	for at := time.Duration(0); at < max(r.s.Settle, users) && (at < r.s.Settle || r.working > 0); at += time.Second {
 		if err := r.step(ctx, time.Second); err != nil {
 			return err
