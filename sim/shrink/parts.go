@@ -17,6 +17,9 @@ func (x *search) rounds() bool {
 		x.groups()
 		x.keys("operations", func(s *scenario.Scenario) *map[string]int { return &s.Mix })
 		x.keys("write types", func(s *scenario.Scenario) *map[string]int { return &s.WriteTypes })
+		x.list("paths", len(x.best.Scenario.Paths), func(s *scenario.Scenario, from, to int) {
+			s.Paths = slices.Delete(s.Paths, from, to)
+		})
 		x.times()
 		x.sizes()
 		if x.over() {

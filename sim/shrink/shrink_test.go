@@ -104,6 +104,7 @@ store: {model: object}
 sessionTimeout: 9s
 workerLostAfter: 9s
 snapshotEntries: 900
+paths: [a worker refuses to persist a file, an entry of the journal is closed early]
 groups:
   - {name: one, weight: 1, rate: 1, mix: {read: 2, scan: 1}}
   - {name: two, weight: 1, rate: 2, batch: 3, hot: {files: 2, share: 0.5}, mix: {write: 4, stat: 1}}

@@ -17,6 +17,7 @@ func (r *Result) Words() string {
 	}
 	count("faults", len(a.Faults), len(b.Faults))
 	count("groups", len(a.Groups), len(b.Groups))
+	count("paths", len(a.Paths), len(b.Paths))
 	count("kinds of operations", len(a.Mix), len(b.Mix))
 	count("write types", len(a.WriteTypes), len(b.WriteTypes))
 	count("clients", a.Clients, b.Clients)
