@@ -63,6 +63,9 @@ func (r *run) settle(ctx context.Context) error {
 	r.heal()
 	// An operation that began at the last moment, its farewell (a writer that gives up tells the master), and the pause after it.
 	users := operationTimeout + 20*time.Second
+	if r.skewed { // a slow clock's timeouts end later
+		users += users / 5
+	}
 	for at := time.Duration(0); at < max(r.s.Settle, users) && (at < r.s.Settle || r.working > 0); at += time.Second {
 		if err := r.step(ctx, time.Second); err != nil {
 			return err
