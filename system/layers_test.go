@@ -28,6 +28,7 @@ var layers = [][]string{
 	{"system/gateway", "fuse"},
 	{"system/node"},
 	{"bench", "sim", "linearizability"},
+	{"bench/fidelity"}, // compares the two below it
 	{"cmd"},
 }
 
