@@ -63,7 +63,11 @@ func (u *user) wrote(ctx context.Context, p dfs.Path, before, f *oracle.File, er
 	}
 }
 
+// A write whose session ended since its client was cut off for too long is rightly Stale.
 func (u *user) once(what string, p dfs.Path, err error) {
+	if u.r.s.SessionTimeout > 0 && dfs.IsKind(err, dfs.Stale) {
+		return
+	}
 	oracle.Once{Book: u.r.book}.Changed(u.id, what, p, err)
 }
 

@@ -70,6 +70,8 @@ func (s *Scenario) swarmPace(rng *rand.Rand) {
 	}
 	if rng.IntN(2) == 0 {
 		s.WorkerLostAfter = 5 * time.Second
+	} else {
+		s.Settle = 45 * time.Second // what a worker was to do that is lost is done by others after 30 s
 	}
 	if rng.IntN(3) == 0 {
 		s.Store.Model = storeObject

@@ -177,7 +177,7 @@ func TestSimSweep(t *testing.T) {
 		t.Errorf("one seed reached everything: %v", err)
 	}
 	out, _, err = separate(t.Context(), "sim", "sweep", "--seeds", "0")
-	if err == nil || !strings.Contains(out, "seeds 0, operations 0") || !strings.Contains(out, "sometimes read ") {
+	if err == nil || !strings.Contains(out, "seeds 0, operations 0") || !strings.Contains(out, "sometimes operation read ") {
 		t.Errorf("no seed: %v\n%s", err, out)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
