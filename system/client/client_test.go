@@ -173,10 +173,11 @@ func TestWorkerDiesWhileWriting(t *testing.T) {
 }
 
 // TestDurableReplicas (contract C3): with two durable copies, an acknowledged block survives its first worker's death,
-// and without any it is reported as lost, not as unavailable.
+// and without any it is reported as lost, not as unavailable. It has them whatever the file was made with that it replaces.
 func TestDurableReplicas(t *testing.T) {
 	c := newCluster(t, 3)
 	want := content(6, blockBytes)
+	c.ok(c.client.WriteFile(c.ctx, "/f", content(5, 10)))
 	c.ok(c.client.WriteFile(c.ctx, "/f", want, client.WithWriteType(dfs.WriteAsyncThrough), client.WithDurableReplicas(2)))
 	blocks, err := c.client.Locate(c.ctx, "/f")
 	c.ok(err)

@@ -23,7 +23,8 @@ func (w *Writer) newSink() sink {
 	case dfs.WriteThrough, dfs.WriteCacheThrough:
 		return &throughSink{w: w}
 	case dfs.WriteAsyncThrough:
-		return &blockSink{w: w, copies: max(int(w.status.ReplicationDurable), 1)}
+		// A file that is overwritten keeps what it was made with; this write has what its own caller asked for, too.
+		return &blockSink{w: w, copies: max(int(w.status.ReplicationDurable), int(w.o.replication), 1)}
 	default:
 		return &blockSink{w: w, copies: 1}
 	}
