@@ -39,6 +39,9 @@ func (m *Master) register(stream grpc.BidiStreamingServer[proto.RegisterRequest,
 		return dfs.Errorf(dfs.InvalidArgument, "register worker", "", "the first message must carry the worker's id and address")
 	}
 	id := dfs.WorkerID(first.Worker.Id)
+	if m.workers.Supersede(id, first.Worker.Address, m.h.Now()) {
+		l.expireWorkers()
+	}
 	// The lease first: it ends that of an earlier stream, which would go on adding what is removed here. And before the wait:
 	// a worker that waits for its turn is live, so that clients and commands reach it.
 	lease := m.workers.Begin(first.Worker, m.h.Now())

@@ -399,6 +399,36 @@ func TestPersistAfterRegistration(t *testing.T) {
 	})
 }
 
+// TestReplacedWorker: a worker with a new name at the address of another is not a second one beside it: what the first was told is
+// another's to do, at once, and no block counts as held by two when one machine has it.
+func TestReplacedWorker(t *testing.T) {
+	onVirtualTime(t, func(r *rig) {
+		r.must(opMount("/m", "mem://a", false))
+		old := r.join("w1", nil)
+		other := r.join("w2", nil)
+		r.async("/m/f", "w1", 4)
+		again := worker("w1-again")
+		again.Address = worker("w1").Address
+		s := &registration{ctx: context.Background(), requests: []*proto.RegisterRequest{{Worker: again, Last: true}}}
+		if err := r.m.register(s); err != nil {
+			r.t.Fatal(err)
+		}
+		live := map[string]bool{}
+		for _, w := range r.m.workers.List() {
+			live[w.Id] = w.Live
+		}
+		if live["w1"] || !live["w2"] || !live["w1-again"] || len(live) != 3 {
+			t.Errorf("live are %v", live)
+		}
+		if !r.heartbeat(&proto.HeartbeatRequest{Worker: "w1", Lease: old}).Register || r.heartbeat(&proto.HeartbeatRequest{Worker: "w2", Lease: other}).Register {
+			t.Error("the replaced worker is known still, or the other one is not")
+		}
+		if n := r.m.blocks.Blocks("w1"); n != 0 {
+			t.Errorf("it holds %d blocks still", n)
+		}
+	})
+}
+
 // TestFreeNamesTheVersion: a worker that hears late of a free must not drop a newer version, which it may have alone.
 func TestFreeNamesTheVersion(t *testing.T) {
 	onVirtualTime(t, func(r *rig) {

@@ -70,6 +70,21 @@ func (r *Registry) Begin(info *proto.WorkerInfo, now time.Time) uint64 {
 	return w.lease
 }
 
+// Supersede makes every other live worker at an address due to be lost, and tells whether there was one: it has ended, since the
+// address is another's now, and what is sent to it would reach that one. Until it is lost a block could have two copies, one
+// for each name, on one machine.
+func (r *Registry) Supersede(id dfs.WorkerID, address string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := false
+	for other, w := range r.workers {
+		if w.live && other != id && w.info.Address == address {
+			w.lastSeen, w.waiting, found = now.Add(-r.lostAfter-1), false, true
+		}
+	}
+	return found
+}
+
 // leased is the live worker that holds this lease; nil when the lease ended, or never was (INV-1). r.mu is held.
 func (r *Registry) leased(id dfs.WorkerID, lease uint64) *worker {
 	if w := r.workers[id]; w != nil && w.live && lease != 0 && w.lease == lease {
