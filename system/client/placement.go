@@ -83,12 +83,17 @@ func newRing(workers []Worker) *ring {
 }
 
 // joined is this ring with the workers that only other has; other may be nil. A new leader learns of workers one after the
-// other; until it knows them, those that the one before knew are more likely to live than not.
+// other; until it knows them, those that the one before knew are more likely to live than not. But not one whose address is
+// another's now: two copies of a block would go to one machine.
 func (r *ring) joined(other *ring) *ring {
 	var more []Worker
 	if other != nil {
+		taken := make(map[string]bool, len(r.workers))
+		for _, w := range r.workers {
+			taken[w.Address] = true
+		}
 		for _, w := range other.workers {
-			if _, ok := r.byID[w.ID]; !ok {
+			if _, ok := r.byID[w.ID]; !ok && !taken[w.Address] {
 				more = append(more, w)
 			}
 		}

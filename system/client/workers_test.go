@@ -426,3 +426,13 @@ func TestPartialPlacement(t *testing.T) {
 		}
 	})
 }
+
+// TestReplacedWorker: a worker that is known no more, and whose address is another's by now, is not kept beside it.
+func TestReplacedWorker(t *testing.T) {
+	at := func(id, address string) Worker { return Worker{ID: dfs.WorkerID(id), Address: address, Live: true} }
+	old := newRing([]Worker{at("A", "a:1"), at("B", "b:1")})
+	now := newRing([]Worker{at("A2", "a:1")})
+	if all := now.joined(old); len(all.workers) != 2 || all.byID["A"] != 0 || all.workers[0].ID != "A2" || all.workers[1].ID != "B" {
+		t.Errorf("joined to %+v", all.workers)
+	}
+}
