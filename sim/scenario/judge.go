@@ -32,8 +32,8 @@ type birth struct {
 	at time.Duration
 }
 
-// recovering is how long a worker that has begun anew may hold more than its capacity.
-const recovering = 3 * time.Second
+// recovering is how long a worker that has begun anew may hold more than its capacity; on a slow disk it takes as much longer.
+const recovering, recoveringSlowly = 3 * time.Second, 30 * time.Second
 
 func (r *run) lookAtWorkers() {
 	if r.born == nil {
@@ -47,7 +47,11 @@ func (r *run) lookAtWorkers() {
 		if r.born[i].w != w {
 			r.born[i] = birth{w, r.w.Sched.Elapsed()}
 		}
-		if r.w.Sched.Elapsed()-r.born[i].at > recovering {
+		limit := recovering
+		if n.DiskFaults().Slow > 1 {
+			limit = recoveringSlowly
+		}
+		if r.w.Sched.Elapsed()-r.born[i].at > limit {
 			oracle.Capacity{Book: r.book}.Look(n.Name(), w.Store().Tiers())
 		}
 		r.kept.Look(n.Name(), w, w.Store(), r.damaged)

@@ -4,10 +4,13 @@ import (
 	"context"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/master/inodestore"
 	"github.com/forebay/forebay/system/master/namespace"
 	"github.com/forebay/forebay/system/proto"
 )
+
+var pathNoWait = host.NewPath("a call is given up before its entry is applied")
 
 // plainAnswer is for mutations whose inode is gone afterwards: there is no status to tell.
 func plainAnswer(t *namespace.Ticket) (*proto.Result, error) {
@@ -80,6 +83,9 @@ func (l *leadership) finish(ctx context.Context, text string) func(namespace.Out
 	return func(out namespace.Outcome, err error) (*proto.Result, error) {
 		if err != nil {
 			return nil, err
+		}
+		if pathNoWait.Taken(l.m.h) {
+			return nil, dfs.Errorf(dfs.Unavailable, "wait for the journal", text, "as if the call was cut off")
 		}
 		if err := out.Ticket.Wait(ctx); err != nil {
 			return nil, err

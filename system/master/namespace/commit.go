@@ -3,10 +3,17 @@ package namespace
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/forebay/forebay/system/dfs"
+	"github.com/forebay/forebay/system/host"
 	"github.com/forebay/forebay/system/journal"
 )
+
+// lateEntry is longer than the pause before a client's first retry.
+const lateEntry = 100 * time.Millisecond
+
+var pathLateEntry = host.NewPath("an entry of the journal is proposed late")
 
 // commitLoop proposes one batch after the other; order of proposals is the order of sequences. It waits for a place
 // before it closes a batch, not after: while three entries are under way the open batch goes on growing, and that is
@@ -23,6 +30,9 @@ func (e *Evaluator) commitLoop() {
 		e.mu.Unlock()
 		if wake.Wait(e.ctx) != nil || e.slots.Acquire(e.ctx, 1) != nil {
 			return
+		}
+		if pathLateEntry.Taken(e.h) {
+			_ = e.h.Sleep(e.ctx, lateEntry) // its end is met by the next wait
 		}
 		b, header, ok := e.closeBatch()
 		if !ok {
