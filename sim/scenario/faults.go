@@ -62,9 +62,10 @@ func (r *run) next(f Fault, after time.Duration, n int) {
 	})
 }
 
-// heal ends all faults, in the order in which they began, and lets none begin any more.
+// heal ends all faults, in the order in which they began, and lets none begin any more. Rare paths are not taken any more, either.
 func (r *run) heal() {
 	r.healed = true
+	r.w.TakePaths(nil)
 	for _, f := range r.faults {
 		f.finish()
 	}
