@@ -74,6 +74,44 @@ func (u *user) free(ctx context.Context) error {
 	return err
 }
 
+// persist has a file of the user's own that only workers have brought to the under store.
+func (u *user) persist(ctx context.Context) error {
+	p, ok := u.mine()
+	if !ok || u.tree.File(p).WriteType != dfs.WriteMustCache {
+		return nil
+	}
+	n, err := u.c.Persist(ctx, p, u.rng.IntN(2) == 0)
+	if err == nil && n > 1 {
+		u.r.book.Violation("acknowledged", "client %d: persist of %s alone counts %d files", u.id, p, n)
+	}
+	return u.attribute("persist", p, changed(u.tree.File(p), func(f *oracle.File) { f.WriteType = dfs.WriteAsyncThrough }), err)
+}
+
+// load has the metadata of all shared files loaded, which changes nothing of what anybody is told.
+func (u *user) load(ctx context.Context) error {
+	if u.r.s.Files == 0 {
+		return nil
+	}
+	n, err := u.c.LoadMetadata(ctx, sharedPath(0).Parent().Parent(), true)
+	if err == nil && n < int64(u.r.s.Files) {
+		u.r.book.Violation("acknowledged", "client %d: %d of %d shared files were loaded", u.id, n, u.r.s.Files)
+	}
+	return err
+}
+
+// locate asks where the blocks of a file of the user's own are: that is a guess, but there are as many as the file has.
+func (u *user) locate(ctx context.Context) error {
+	p, ok := u.mine()
+	if !ok {
+		return nil
+	}
+	blocks, err := u.c.Locate(ctx, p)
+	if err == nil && (len(blocks) > 0) != (u.tree.File(p).Size > 0) {
+		u.r.book.Violation("acknowledged", "client %d: %s has %d bytes and %d blocks", u.id, p, u.tree.File(p).Size, len(blocks))
+	}
+	return err
+}
+
 // post writes the next number on a board.
 func (u *user) post(ctx context.Context) error {
 	i := u.rng.IntN(u.r.boards.Len())

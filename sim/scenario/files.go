@@ -75,7 +75,11 @@ func (u *user) once(what string, p dfs.Path, err error) {
 func (u *user) write(ctx context.Context) error {
 	p := u.fresh("")
 	f := u.next(p, int64(u.r.s.FileSize))
-	err := u.put(ctx, p, f)
+	var more []client.Option
+	if u.rng.IntN(8) == 0 { // it stays when its time is over: only its copies go, if the under store has it
+		more = append(more, client.WithTTL(5*time.Second, dfs.TTLFree))
+	}
+	err := u.put(ctx, p, f, more...)
 	u.once("write", p, err)
 	u.wrote(ctx, p, nil, f, err)
 	return err

@@ -36,6 +36,9 @@ var operations = map[string]func(u *user, ctx context.Context) error{
 	"post":      (*user).post,
 	"look":      (*user).look,
 	"race":      (*user).race,
+	"persist":   (*user).persist,
+	"load":      (*user).load,
+	"locate":    (*user).locate,
 	"scan":      (*user).scan,
 }
 

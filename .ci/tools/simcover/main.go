@@ -86,7 +86,7 @@ func measure(ctx context.Context, root, dir string, seeds int, progress io.Write
 	if _, err := run("go", "build", "-p", "2", "-cover", "-coverpkg=./system/...,./cmd/forebay-lab", "-o", binary, "./cmd/forebay-lab"); err != nil {
 		return "", err
 	}
-	if _, err := run(binary, "sim", "sweep", "--seeds", strconv.Itoa(seeds)); err != nil {
+	if _, err := run(binary, "sim", "sweep", "--few", "--save=", "--seeds", strconv.Itoa(seeds)); err != nil {
 		return "", err
 	}
 	listed, err := run(binary, "sim", "scenarios")
